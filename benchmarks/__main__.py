@@ -1,0 +1,39 @@
+"""python3 -m benchmarks latency|pipeline|accuracy."""
+
+import argparse
+import json
+import sys
+
+from benchmarks import accuracy, latency, pipeline
+from edge.commands import common
+from edge.errors import ScrapsortError
+from edge.files import write_durably
+
+COMMANDS = (("latency", latency), ("pipeline", pipeline), ("accuracy", accuracy))
+
+
+def main() -> int:
+    """Run one benchmark, print its table, and write its figures where -o says."""
+    parser = argparse.ArgumentParser(prog="python3 -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.required = True
+    for name, module in COMMANDS:
+        command = commands.add_parser(name, help=(module.__doc__ or "").splitlines()[0], description=module.__doc__)
+        common.add_config(command)
+        common.add_model(command)
+        command.add_argument("-o", "--out", metavar="FILE", help="write the figures there as JSON")
+        module.add(command)
+        command.set_defaults(run=module.run)
+    arguments = parser.parse_args()
+    try:
+        result = arguments.run(arguments)
+    except ScrapsortError as error:
+        sys.stderr.write("benchmarks {}: {}\n".format(arguments.command, error))
+        return error.exit_code
+    if arguments.out:
+        write_durably(arguments.out, (json.dumps(result, indent=2) + "\n").encode("utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""Model bundles: a folder or .tar with manifest.json, ONNX files by role, and golden answers.
+
+Everything is read through its hash: a file that does not match the manifest is refused before it is used.
+"""
+
+import hashlib
+import io
+import json
+import os
+import sys
+import tarfile
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from edge.errors import BundleError
+from edge.preprocess import RESIZE_RULES, InputSpec
+
+FORMAT = "scrapsort-bundle-1"
+MANIFEST = "manifest.json"
+ROLES = ("fp32", "fp16", "int8_trt", "int8_cpu")
+MAX_INPUT_PX = 4096
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+
+
+class BundleFile(NamedTuple):
+    """One file of a bundle. tolerance is the largest difference of a probability from the golden answers."""
+
+    path: str
+    sha256: str
+    tolerance: float = 0.0
+
+
+class Golden(NamedTuple):
+    """Pictures with known answers: images (N, H, W, 3) uint8 RGB of the network's size, logits (N, C) float32."""
+
+    images_rgb: np.ndarray
+    logits: Mapping[str, np.ndarray]  # by role
+
+
+class Bundle:
+    """A bundle whose manifest has been checked; its files are checked as they are read."""
+
+    def __init__(self, path: str):
+        """Open a folder or a .tar. Raises BundleError when the manifest is missing, damaged or not for us."""
+        self.path = path
+        self.manifest = self._read_manifest()
+        check = _Check(self.path, self.manifest)
+        self.name, self.version = check.text("name"), check.text("version")
+        self.classes = check.classes()
+        self.input = check.input()
+        self.temperature = check.number("temperature", 1.0, 0.05, 20.0)
+        thresholds = check.table("thresholds")
+        self.threshold = check.number("thresholds.default", thresholds.get("default", 0.7), 0.0, 1.0)
+        self.thresholds = check.per_class(thresholds.get("per_class", {}))
+        self.files = check.files()
+        self.golden_file = check.file("golden", check.table("golden"))
+
+    def read(self, role: str) -> bytes:
+        """The ONNX model of a role. Raises BundleError when the bundle has no such role or the file was changed."""
+        if role not in self.files:
+            raise BundleError("{}: has no {} model; it has {}".format(self.path, role, ", ".join(sorted(self.files))))
+        return self._read_checked(self.files[role])
+
+    def golden(self) -> Golden:
+        """The golden pictures and answers. Raises BundleError when they are damaged or do not fit the classes."""
+        data = self._read_checked(self.golden_file)
+        try:
+            with np.load(io.BytesIO(data)) as arrays:
+                logits = {key[len("logits_"):]: arrays[key] for key in arrays.files if key.startswith("logits_")}
+                golden = Golden(arrays["images_rgb"], logits)
+        except Exception as error:  # NumPy, zipfile and zlib each have their own
+            raise BundleError("{}: {}: {!r}".format(self.path, self.golden_file.path, error))
+        size = (self.input.height_px, self.input.width_px, 3)
+        if golden.images_rgb.shape[1:] != size or golden.images_rgb.dtype != np.uint8 or not len(golden.images_rgb):
+            raise BundleError("{}: golden pictures of shape {}: (N, {}, {}, 3) uint8 is needed".format(
+                self.path, golden.images_rgb.shape, *size[:2]))
+        for role in self.files:
+            shape = golden.logits[role].shape if role in golden.logits else None
+            if shape != (len(golden.images_rgb), len(self.classes)):
+                raise BundleError("{}: golden answers of {} have shape {}: ({}, {}) is needed".format(
+                    self.path, role, shape, len(golden.images_rgb), len(self.classes)))
+        return golden
+
+    def verify(self) -> None:
+        """Check the hash of every file. Raises BundleError at the first that is wrong."""
+        for role in sorted(self.files):
+            self.read(role)
+        self.golden()
+
+    def _read_manifest(self) -> Dict[str, Any]:
+        try:
+            manifest = json.loads(self._read_file(MANIFEST).decode("utf-8"))
+        except ValueError as error:
+            raise BundleError("{}: {} is not JSON: {}".format(self.path, MANIFEST, error))
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+            raise BundleError("{}: format {!r} of {}: {!r} is needed".format(self.path, found, MANIFEST, FORMAT))
+        return manifest
+
+    def _read_checked(self, file: BundleFile) -> bytes:
+        data = self._read_file(file.path)
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != file.sha256:
+            raise BundleError("{}: {} is damaged: sha256 {}… instead of {}…; install the bundle again".format(
+                self.path, file.path, digest[:12], file.sha256[:12]))
+        return data
+
+    def _read_file(self, name: str) -> bytes:
+        try:
+            if os.path.isdir(self.path):
+                with open(os.path.join(self.path, name), "rb") as file:
+                    return file.read()
+            with tarfile.open(self.path, "r:") as archive:
+                return _read_member(archive, name)
+        except FileNotFoundError as error:
+            raise BundleError("{}: not found; give a bundle folder or .tar".format(error.filename or self.path))
+        except KeyError:
+            raise BundleError("{}: no {} in it".format(self.path, name))
+        except (OSError, tarfile.TarError) as error:
+            raise BundleError("{}: {} cannot be read: {}".format(self.path, name, error))
+
+
+def _read_member(archive: tarfile.TarFile, name: str) -> bytes:
+    """A file of a tar made of the folder itself or of its contents."""
+    for member in archive:
+        if member.isfile() and os.path.normpath(member.name).split(os.sep)[-1] == name:
+            stream = archive.extractfile(member)
+            assert stream is not None  # isfile() was true
+            return stream.read()
+    raise KeyError(name)
+
+
+class _Check:
+    """Reads fields of a manifest, naming bundle and field in each error."""
+
+    def __init__(self, path: str, manifest: Mapping[str, Any]):
+        self.path, self.manifest = path, manifest
+
+    def fail(self, field: str, value: Any, allowed: str) -> BundleError:
+        return BundleError("{}: {}: {} = {!r}: {} is needed".format(self.path, MANIFEST, field, value, allowed))
+
+    def text(self, field: str) -> str:
+        value = self.manifest.get(field)
+        if not isinstance(value, str) or not value:
+            raise self.fail(field, value, "a text")
+        return value
+
+    def table(self, field: str) -> Mapping[str, Any]:
+        value = self.manifest.get(field)
+        if not isinstance(value, dict):
+            raise self.fail(field, value, "an object")
+        return value
+
+    def number(self, field: str, value: Any, low: float, high: float) -> float:
+        value = self.manifest.get(field, value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise self.fail(field, value, "a number from {} to {}".format(low, high))
+        return float(value)
+
+    def classes(self) -> Tuple[str, ...]:
+        value = self.manifest.get("classes")
+        if (not isinstance(value, list) or len(value) < 2 or len(set(map(str, value))) != len(value)
+                or not all(isinstance(name, str) and name for name in value)):
+            raise self.fail("classes", value, "a list of two or more different names")
+        return tuple(value)
+
+    def per_class(self, value: Any) -> Dict[str, float]:
+        if not isinstance(value, dict):
+            raise self.fail("thresholds.per_class", value, "an object")
+        for name, threshold in value.items():
+            if name not in self.manifest["classes"]:
+                raise self.fail("thresholds.per_class", name, "one of the classes")
+            self.number("thresholds.per_class." + name, threshold, 0.0, 1.0)
+        return dict(value)
+
+    def input(self) -> InputSpec:
+        value = self.table("input")
+        shape, resize = value.get("shape"), value.get("resize")
+        if (not isinstance(shape, list) or len(shape) != 4 or shape[:2] != [1, 3]
+                or not all(type(size) is int and 1 <= size <= MAX_INPUT_PX for size in shape[2:])):
+            raise self.fail("input.shape", shape, "[1, 3, height, width], up to {} pixels each".format(MAX_INPUT_PX))
+        if value.get("dtype") != "float32" or value.get("colour_order") != "RGB":
+            raise self.fail("input", value, "dtype float32 and colour_order RGB")
+        if resize not in RESIZE_RULES:
+            raise self.fail("input.resize", resize, " or ".join(RESIZE_RULES))
+        for field in ("mean", "std"):
+            numbers = value.get(field)
+            if not isinstance(numbers, list) or len(numbers) != 3:
+                raise self.fail("input." + field, numbers, "three numbers")
+            for number in numbers:
+                self.number("input." + field, number, -1e6 if field == "mean" else 1e-6, 1e6)
+        return InputSpec(shape[2], shape[3], resize, tuple(value["mean"]), tuple(value["std"]))
+
+    def files(self) -> Dict[str, BundleFile]:
+        value = self.table("files")
+        for role in value:
+            if role not in ROLES:
+                raise self.fail("files", role, "one of " + ", ".join(ROLES))
+        if not value:
+            raise self.fail("files", value, "at least one model")
+        return {role: self.file("files." + role, entry) for role, entry in value.items()}
+
+    def file(self, field: str, entry: Any) -> BundleFile:
+        path = entry.get("path") if isinstance(entry, dict) else None
+        if not isinstance(path, str) or path in ("", ".", "..") or os.path.basename(path) != path:
+            raise self.fail(field + ".path", path, "a plain file name")
+        digest = entry.get("sha256")
+        if not isinstance(digest, str) or len(digest) != 64:
+            raise self.fail(field + ".sha256", digest, "64 hexadecimal digits")
+        return BundleFile(path, digest, self.number(field + ".tolerance", entry.get("tolerance", 0.0), 0.0, 1.0))
+
+
+def find(given: Optional[str], configured: str, state: str) -> str:
+    """Where the bundle is: given, [model] bundle, STATE/models/current, else the one that ships with scrapsort.
+
+    Raises BundleError when there is none.
+    """
+    for chosen in (given, configured):
+        if chosen:
+            if not os.path.exists(chosen):
+                raise BundleError("{}: no such bundle; give a bundle folder or .tar".format(chosen))
+            return chosen
+    current = os.path.join(state, "models", "current")
+    candidates = ([current] if os.path.exists(current) else []) + shipped()
+    if not candidates:
+        raise BundleError("no model bundle found; give --bundle DIR or set [model] bundle")
+    return candidates[0]
+
+
+def shipped() -> List[str]:
+    """The bundles of the repository or of the installed package."""
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    found = []
+    for models in (os.path.join(here, "models"), os.path.join(sys.prefix, "share", "scrapsort", "models")):
+        names = sorted(os.listdir(models)) if os.path.isdir(models) else []
+        found += [os.path.join(models, n) for n in names if os.path.isfile(os.path.join(models, n, MANIFEST))]
+    return found

@@ -1,0 +1,75 @@
+"""What several commands share."""
+
+import argparse
+import logging
+import os
+import sys
+from typing import Tuple
+
+from edge import settings as settings_module
+from edge.bundles import Bundle, find
+from edge.settings import Settings
+
+log = logging.getLogger("scrapsort")
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """--config and --state."""
+    parser.add_argument("--config", metavar="FILE", help="settings (default: $SCRAPSORT_CONFIG, "
+                                                         "/etc/scrapsort/scrapsort.toml, built-in)")
+    parser.add_argument("--state", metavar="DIR", help="where the journal lives (default: $STATE_DIRECTORY, "
+                                                       "[journal] state, $XDG_STATE_HOME/scrapsort)")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """--bundle, --backend and --precision."""
+    parser.add_argument("--bundle", metavar="DIR", help="model bundle, a folder or .tar")
+    parser.add_argument("--backend", choices=settings_module.BACKENDS, help="default: auto")
+    parser.add_argument("--precision", choices=settings_module.PRECISIONS, help="default: auto, the fastest one "
+                                                                                "that gives the golden answers")
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1."""
+    value = number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("{}: from 0.0 to 1.0 is allowed".format(text))
+    return value
+
+
+def number(text: str) -> float:
+    """A number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("{!r} is no number".format(text))
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("{!r}: a whole number from 1 is allowed".format(text))
+    return int(text)
+
+
+def load_settings(arguments: argparse.Namespace) -> Tuple[Settings, str]:
+    """Settings with the command line's --bundle, --backend and --precision in place, and the state folder."""
+    settings = settings_module.load(arguments.config)
+    settings = settings_module.override(
+        settings, "model", backend=getattr(arguments, "backend", None), precision=getattr(arguments, "precision", None))
+    return settings, settings_module.state_folder(arguments.state, settings)
+
+
+def open_bundle(arguments: argparse.Namespace, settings: Settings, state: str) -> Bundle:
+    """The bundle that these arguments and settings lead to."""
+    return Bundle(find(arguments.bundle, settings.model.bundle, state))
+
+
+def start_logging() -> None:
+    """Log lines to stderr; under systemd without the time, which the journal adds."""
+    handler = logging.StreamHandler(sys.stderr)
+    under_systemd = "JOURNAL_STREAM" in os.environ
+    handler.setFormatter(logging.Formatter("%(message)s" if under_systemd else "%(asctime)s %(message)s"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False

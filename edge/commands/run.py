@@ -1,0 +1,170 @@
+"""scrapsort run: sort a source until it ends."""
+
+import argparse
+import signal
+import sys
+import threading
+from typing import Any, Callable, Optional
+
+import edge
+from edge import settings as settings_module
+from edge.classifier import Classifier, open_classifier
+from edge.clock import Clock
+from edge.commands import common
+from edge.commands.common import log
+from edge.decision import Decider
+from edge.errors import JournalError
+from edge.frames import open_source
+from edge.frames.base import Prefetch
+from edge.gate import EveryFrame
+from edge.journal import Journal, StateLock
+from edge.report import JsonReport, Report, TextReport
+from edge.review import Reviewer
+from edge.settings import Settings
+from edge.sorter import Sorter
+from edge.summary import Summary
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    common.add_config(parser)
+    common.add_model(parser)
+    parser.add_argument("--source", metavar="SRC", help="a folder, a picture, or sim: for drawn items")
+    parser.add_argument("--watch", action="store_true", default=None, help="go on with files as they arrive")
+    parser.add_argument("--interval", type=common.number, metavar="S", help="seconds between two items")
+    parser.add_argument("--threshold", type=common.fraction, metavar="T", help="confidence below which an item goes "
+                                                                              "to review, 0 to 1")
+    parser.add_argument("--override", action="store_true", default=None, help="ask at the terminal about each item")
+    parser.add_argument("--active-learning", action="store_true", default=None, help="keep low-confidence and "
+                        "overridden items with their pictures for retraining")
+    parser.add_argument("--limit", type=common.count, metavar="N", help="stop after N items")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("--quiet", action="store_true", help="the summary alone")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Sort; 0 also when stopped by a signal."""
+    settings, state = _settings(arguments)
+    common.start_logging()
+    stop, clock, prompt = threading.Event(), Clock(), _Prompt()
+    with StateLock(state):
+        bundle = common.open_bundle(arguments, settings, state)
+        decider = Decider.from_settings(bundle, settings.decision.threshold, settings.decision.per_class)
+        with open_classifier(bundle, settings.model.backend, settings.model.precision) as classifier:
+            report = _report(arguments, classifier, clock, stop)
+            journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
+                              settings.journal.keep_free_mb, clock, report.committed)
+            try:
+                frames = open_source(settings.source.uri, settings.source.watch, stop, journal.is_recorded, clock)
+                reviewer = _reviewer(settings, classifier, report, prompt, clock)
+                sorter = Sorter(Prefetch(frames, stop=stop), EveryFrame(), classifier, decider, reviewer, journal,
+                                report, stop, settings.source.interval_s, arguments.limit, clock)
+            except BaseException:
+                journal.close()
+                raise
+            _say_start(settings, state, classifier)
+            with _Signals(stop, prompt):
+                _sort(sorter, journal, report, settings.source.uri)
+    return 0
+
+
+def _settings(arguments: argparse.Namespace) -> Any:
+    settings, state = common.load_settings(arguments)
+    settings = settings_module.override(settings, "source", uri=arguments.source, interval_s=arguments.interval,
+                                        watch=arguments.watch)
+    settings = settings_module.override(settings, "decision", threshold=arguments.threshold)
+    settings = settings_module.override(settings, "review", override=arguments.override,
+                                        active_learning=arguments.active_learning)
+    return settings, state
+
+
+def _sort(sorter: Sorter, journal: Journal, report: Report, source: str) -> None:
+    """Run the loop; whatever ends it, what was decided is committed before the summary is printed."""
+    ended_by = "failed"
+    journal.begin(source, sorter.classifier)
+    try:
+        ended_by = sorter.run()
+    except BaseException as error:
+        ended_by = "failed: {}".format(error)
+        raise
+    finally:
+        try:
+            journal.close(ended_by)
+        except JournalError:
+            log.error("%d of %d decided items are recorded", journal.committed, report.summary.items)
+            raise
+        if journal.pictures_not_kept:
+            log.warning("%d pictures were not kept: less than [journal] keep_free_mb is free",
+                        journal.pictures_not_kept)
+        report.end(ended_by)
+
+
+def _report(arguments: argparse.Namespace, classifier: Classifier, clock: Clock, stop: threading.Event) -> Report:
+    classes = classifier.bundle.classes
+    summary = Summary(classes, clock.mono_s())
+    if arguments.format == "json":
+        return JsonReport(summary, clock, classes, stop, quiet=arguments.quiet)
+    return Report(summary, clock) if arguments.quiet else TextReport(summary, clock, classes)
+
+
+def _reviewer(settings: Settings, classifier: Classifier, report: Report, prompt: "_Prompt",
+              clock: Clock) -> Reviewer:
+    ask: Optional[Callable[[str], str]] = None
+    if settings.review.override:
+        if sys.stdin is not None and sys.stdin.isatty():
+            ask = prompt.ask
+        else:
+            log.warning("--override without a terminal: items wait in the review queue (scrapsort review list)")
+    show = report.show if isinstance(report, TextReport) else lambda record: None
+    return Reviewer(classifier.bundle.classes, settings.review.override, settings.review.active_learning, ask, show,
+                    clock)
+
+
+class _Prompt:
+    """Asks on stderr, so that stdout stays clean for machines."""
+
+    waiting = False
+
+    def ask(self, prompt: str) -> str:
+        """A line typed at the terminal; raises EOFError at its end, and when a signal ends the run meanwhile."""
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        self.waiting = True
+        try:
+            line = sys.stdin.readline()
+        finally:
+            self.waiting = False
+        if not line:
+            raise EOFError
+        return line
+
+
+def _say_start(settings: Settings, state: str, classifier: Classifier) -> None:
+    bundle = classifier.bundle
+    log.info("scrapsort %s: source %s, model %s %s, backend %s (%s), precision %s, state %s, settings %s",
+             edge.__version__, settings.source.uri, bundle.name, bundle.version, classifier.backend, classifier.device,
+             classifier.precision, state, settings.file or "built-in")
+    for note in classifier.notes:
+        log.warning("%s", note)
+
+
+class _Signals:
+    """SIGTERM and Ctrl-C end the loop after the item in hand; a second one ends the process."""
+
+    def __init__(self, stop: threading.Event, prompt: _Prompt):
+        self._stop, self._prompt = stop, prompt
+        self._before: dict = {}
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        signal.signal(number, self._before[number])
+        self._stop.set()
+        if self._prompt.waiting:  # else the loop would wait for an answer first
+            raise EOFError
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+
+    def __exit__(self, *exc: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

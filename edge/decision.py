@@ -1,0 +1,65 @@
+"""From the network's answer to a call: temperature, softmax, pooling of views, threshold of the class."""
+
+from typing import Dict, Mapping, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from edge.bundles import Bundle
+from edge.errors import SettingsError
+
+ACCEPT, REVIEW, ERROR = "accept", "review", "error"
+
+
+class Call(NamedTuple):
+    """What was decided about one item."""
+
+    class_name: str
+    confidence: float  # the probability of class_name, 0 to 1
+    probabilities: Tuple[float, ...]  # (C,), in the order of the bundle's classes
+    threshold: float  # that of class_name
+    decision: str  # accept, or review when confidence is below threshold
+
+    @property
+    def low_confidence(self) -> bool:
+        """Whether the item goes to review."""
+        return self.decision == REVIEW
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities along the last axis, float64, of logits divided by temperature."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    powers = np.exp(scaled - scaled.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+class Decider:
+    """Applies one bundle's temperature and one set of thresholds."""
+
+    def __init__(self, classes: Sequence[str], temperature: float, thresholds: Mapping[str, float]):
+        self.classes = tuple(classes)
+        self.temperature = temperature
+        self._thresholds = tuple(thresholds[name] for name in self.classes)
+
+    @classmethod
+    def from_settings(cls, bundle: Bundle, threshold: float, per_class: Mapping[str, float]) -> "Decider":
+        """Thresholds by class: settings per class, else the settings' threshold where set, else the bundle's.
+
+        Raises SettingsError when per_class names a class that the bundle does not have.
+        """
+        for name in per_class:
+            if name not in bundle.classes:
+                raise SettingsError("decision.per_class.{}: no such class; allowed: {}".format(
+                    name, ", ".join(bundle.classes)))
+        thresholds: Dict[str, float] = {}
+        for name in bundle.classes:
+            default = threshold or bundle.thresholds.get(name, bundle.threshold)
+            thresholds[name] = per_class.get(name, default)
+        return cls(bundle.classes, bundle.temperature, thresholds)
+
+    def decide(self, logits: np.ndarray) -> Call:
+        """Decide about one item from the logits (k, C) of its k views; their probabilities are averaged."""
+        probabilities = softmax(logits, self.temperature).mean(0)
+        best = int(probabilities.argmax())
+        confidence, threshold = float(probabilities[best]), self._thresholds[best]
+        return Call(self.classes[best], confidence, tuple(probabilities.tolist()), threshold,
+                    ACCEPT if confidence >= threshold else REVIEW)

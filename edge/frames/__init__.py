@@ -1,0 +1,30 @@
+"""Where pictures come from: a folder, a single picture, or drawn items."""
+
+import threading
+from typing import Callable, Iterable
+
+from edge.clock import Clock
+from edge.errors import UsageError
+from edge.frames.base import Frame
+from edge.frames.folder import FolderFrames
+from edge.frames.simulated import SimulatedFrames
+
+LATER = ("rtsp://", "http://", "https://", "csi://", "gst:", "/dev/video")
+VIDEO_EXTENSIONS = (".mp4", ".avi", ".mkv", ".mov", ".m4v")
+
+
+def open_source(uri: str, watch: bool, stop: threading.Event, is_done: Callable[[str], bool],
+                clock: Clock) -> Iterable[Frame]:
+    """Frames of a source: a folder, a picture file, or sim: for drawn items.
+
+    stop ends it; is_done tells by a frame's key whether it was recorded before (asked for watched folders only).
+    Raises SourceError or UsageError.
+    """
+    if uri == "sim:" or uri.startswith("sim:?"):
+        if watch:
+            raise UsageError("--watch goes with a folder, not with {}".format(uri))
+        return SimulatedFrames.from_uri(uri, stop, clock)
+    if uri.startswith(LATER) or uri.lower().endswith(VIDEO_EXTENSIONS) or uri.startswith("sim:"):
+        raise UsageError("source {}: this version sorts a folder, a picture file or sim:, no cameras or videos "
+                         "yet".format(uri))
+    return FolderFrames(uri, watch, stop, is_done, clock)

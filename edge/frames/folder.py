@@ -1,0 +1,143 @@
+"""A folder of pictures as a belt: in natural order, once each, and with watch as they arrive."""
+
+import os
+import re
+import threading
+import time
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+
+from edge.clock import Clock
+from edge.errors import PictureError, SourceError
+from edge.frames import pictures
+from edge.frames.base import Frame
+
+POLL_S = 0.25
+SETTLE_S = 0.5  # a whole file that has not changed for so long is taken
+GIVE_UP_S = 10.0  # an incomplete one that has not changed for so long is taken for what it is: truncated
+
+
+class Found(NamedTuple):
+    """A picture file in the folder."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+    @property
+    def key(self) -> str:
+        """The same as long as the file is; another after it was rewritten."""
+        return "{}|{}|{}".format(path_text(self.path), self.size, self.mtime_ns)
+
+
+def path_text(path: str) -> str:
+    """A path as text that can be kept and printed, also where its bytes are no UTF-8 or the locale is C."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def natural_key(path: str) -> Tuple[Any, ...]:
+    """Sorts glass2 before glass10."""
+    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part.lower())
+                 for part in re.split(r"([0-9]+)", path))
+
+
+def list_pictures(folder: str) -> List[Found]:
+    """All picture files (by extension) below folder, hidden ones left out, in natural order.
+
+    Raises SourceError when the folder cannot be read.
+    """
+    def fail(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError) and error.filename != folder:
+            return  # a folder below it was taken away meanwhile
+        raise SourceError("{}: folder cannot be read: {}".format(error.filename or folder, error.strerror))
+
+    found = []
+    for root, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if pictures.format_of_name(name) and not name.startswith("."):
+                path = os.path.join(root, name)
+                try:
+                    # a dangling link is an item that cannot be read
+                    status = os.stat(path) if os.path.exists(path) else os.lstat(path)
+                except FileNotFoundError:
+                    continue  # taken away meanwhile
+                found.append(Found(path, status.st_size, status.st_mtime_ns))
+    return sorted(found, key=lambda one: (natural_key(one.path), one.path))
+
+
+class FolderFrames:
+    """Frames of a folder, or of a single picture file."""
+
+    def __init__(self, path: str, watch: bool = False, stop: threading.Event = threading.Event(),
+                 is_done: Callable[[str], bool] = lambda key: False, clock: Clock = Clock()):
+        """Raises SourceError when path is missing, or empty and not watched.
+
+        With watch, is_done tells by a file's key whether an earlier run has recorded it.
+        """
+        path = os.path.abspath(path)  # a file is the same one from whichever folder the command was given
+        self.path, self.watch = path, watch
+        self._stop, self._is_done, self._clock = stop, is_done, clock
+        if not os.path.exists(path):
+            raise SourceError("{}: no such file or folder".format(path))
+        if watch and not os.path.isdir(path):
+            raise SourceError("{}: not a folder; only a folder can be watched".format(path))
+        if os.path.isdir(path):
+            self._found = list_pictures(path)
+            if not self._found and not watch:
+                raise SourceError("{}: no pictures in it; put {} files there, or give --watch to wait for "
+                                  "them".format(path, ", ".join(sorted(pictures.EXTENSIONS))))
+        else:
+            status = os.stat(path)
+            self._found = [Found(path, status.st_size, status.st_mtime_ns)]
+
+    def __iter__(self) -> Iterator[Frame]:
+        files = self._arriving() if self.watch else iter(self._found)
+        for found in files:
+            if self._stop.is_set():
+                return
+            yield read_frame(found.path, found.key, self._clock)
+
+    def _arriving(self) -> Iterator[Found]:
+        """Files as they become complete, for ever; those that an earlier run has recorded are left out."""
+        handed_out: set = set()
+        waiting: Dict[str, float] = {}  # key -> when it was first seen like this
+        while not self._stop.is_set():
+            now, listing = self._clock.mono_s(), list_pictures(self.path)
+            present = {found.key for found in listing}
+            handed_out &= present  # what was taken away needs no remembering
+            waiting = {key: since for key, since in waiting.items() if key in present}
+            for found in listing:
+                if found.key in handed_out:
+                    continue
+                unchanged_s = now - waiting.setdefault(found.key, now)
+                if unchanged_s < SETTLE_S or (unchanged_s < GIVE_UP_S and not _is_whole(found.path)):
+                    continue
+                handed_out.add(found.key)
+                del waiting[found.key]
+                if not self._is_done(found.key):
+                    yield found
+                    if self._stop.is_set():
+                        return
+            self._clock.wait(self._stop, POLL_S)
+
+
+def read_frame(path: str, key: str, clock: Clock) -> Frame:
+    """Read and decode one picture file; what is wrong with it is in the frame's error."""
+    captured_mono_s, captured_wall_s = clock.mono_s(), clock.wall_s()
+    started = time.perf_counter()
+    image_bgr, data, error = None, None, ""
+    try:
+        data = pictures.read_bytes(path)
+        image_bgr = pictures.decode(data)
+    except PictureError as problem:
+        error = str(problem)
+    decode_ms = (time.perf_counter() - started) * 1000
+    return Frame(path_text(path), key, image_bgr, data, captured_mono_s, captured_wall_s, decode_ms, error)
+
+
+def _is_whole(path: str) -> bool:
+    try:
+        return pictures.probe(pictures.read_bytes(path)).complete
+    except PictureError:
+        return False
+

@@ -1,0 +1,42 @@
+"""sim: - an endless belt of drawn items, one a frame, the same for a seed."""
+
+import threading
+import time
+from typing import Iterator
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from edge.clock import Clock
+from edge.errors import UsageError
+from edge.frames.base import Frame
+from edge.frames.drawn import MATERIALS, draw_named
+
+
+class SimulatedFrames:
+    """Drawn items in random order. The material stands in the frame's source: sim:glass/17."""
+
+    def __init__(self, seed: int = 0, stop: threading.Event = threading.Event(), clock: Clock = Clock()):
+        self.seed, self._stop, self._clock = seed, stop, clock
+
+    @classmethod
+    def from_uri(cls, uri: str, stop: threading.Event, clock: Clock) -> "SimulatedFrames":
+        """sim: or sim:?seed=7. Raises UsageError."""
+        options = dict(parse_qsl(uri.partition("?")[2], keep_blank_values=True))
+        seed = options.pop("seed", "0")
+        if options or not seed.isdigit():
+            raise UsageError("source {}: sim: or sim:?seed=NUMBER is allowed".format(uri))
+        return cls(int(seed), stop, clock)
+
+    def __iter__(self) -> Iterator[Frame]:
+        order = np.random.RandomState(self.seed % 2 ** 32)
+        number = 0
+        while not self._stop.is_set():
+            material = MATERIALS[order.randint(len(MATERIALS))]
+            captured_mono_s, captured_wall_s = self._clock.mono_s(), self._clock.wall_s()
+            started = time.perf_counter()
+            image_bgr = draw_named(material, self.seed * 1000 + number)
+            name = "sim:{}/{}".format(material, number)
+            yield Frame(name, "{}|{}".format(name, self.seed), image_bgr, None, captured_mono_s, captured_wall_s,
+                        (time.perf_counter() - started) * 1000)
+            number += 1

@@ -1,0 +1,7 @@
+"""SQLite is the truth: every item once, durable before it counts as done. Exports and labels read from it."""
+
+from edge.journal.lock import StateLock
+from edge.journal.record import Record
+from edge.journal.writer import Journal
+
+__all__ = ["Journal", "Record", "StateLock"]

@@ -1,0 +1,64 @@
+"""One `run` at a time on a state folder. The system frees the lock when the process dies, however it dies."""
+
+import os
+from typing import Any
+
+from edge.errors import JournalError
+
+LOCK_FILE = "run.lock"
+
+
+class StateLock:
+    """Held from construction to close."""
+
+    def __init__(self, state: str):
+        """Raises JournalError when the folder cannot be written or another run holds it."""
+        self.path = os.path.join(state, LOCK_FILE)
+        try:
+            os.makedirs(state, exist_ok=True)
+            self._file = open(self.path, "a+")
+        except OSError as error:
+            raise JournalError("state folder {}: cannot be written: {}; give another with --state DIR".format(
+                state, error.strerror))
+        if not _try_lock(self._file):
+            self._file.seek(0)
+            holder = self._file.read().strip() or "?"
+            self._file.close()
+            raise JournalError("state folder {}: in use by process {}; stop that run or give another --state".format(
+                state, holder))
+        try:
+            self._file.truncate(0)
+            self._file.write("{}\n".format(os.getpid()))
+            self._file.flush()
+        except OSError:
+            pass  # who holds it is a courtesy; a full disk is reported by the journal
+
+    def close(self) -> None:
+        """Free the lock."""
+        try:
+            self._file.close()
+        except OSError:
+            pass  # the courtesy again: its bytes may not fit on the disk
+
+    def __enter__(self) -> "StateLock":
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.close()
+
+
+def _try_lock(file: Any) -> bool:
+    if os.name == "nt":
+        import msvcrt
+        try:
+            file.seek(1 << 20)  # a byte behind the text, so that others may read it
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows only
+            return True
+        except OSError:
+            return False
+    import fcntl
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False

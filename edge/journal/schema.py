@@ -1,0 +1,110 @@
+"""The tables, and how an older journal becomes a newer one. SQL stays within SQLite 3.22 (JetPack 4)."""
+
+import errno
+import os
+import sqlite3
+from typing import Tuple
+
+from edge.errors import JournalError
+
+FILE = "journal.db"
+BUSY_S = 5.0  # how long one process waits for another's commit
+
+# One entry a version, in order; PRAGMA user_version counts those that a file has had. Never edit an old entry.
+MIGRATIONS: Tuple[str, ...] = (
+    """
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        started_utc TEXT NOT NULL, ended_utc TEXT, ended_by TEXT,
+        boot_id TEXT NOT NULL, source TEXT NOT NULL, classes TEXT NOT NULL,
+        model_name TEXT NOT NULL, model_version TEXT NOT NULL,
+        backend TEXT NOT NULL, device TEXT NOT NULL, precision TEXT NOT NULL, scrapsort_version TEXT NOT NULL);
+    CREATE TABLE items (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run INTEGER NOT NULL REFERENCES runs (id), sequence INTEGER NOT NULL,
+        captured_mono_s REAL NOT NULL, captured_utc TEXT NOT NULL, clock_synchronised INTEGER,
+        source TEXT NOT NULL, source_key TEXT NOT NULL,
+        class TEXT, probabilities TEXT, confidence REAL, decision TEXT NOT NULL, threshold REAL,
+        model_version TEXT NOT NULL, backend TEXT NOT NULL, precision TEXT NOT NULL,
+        decode_ms REAL NOT NULL, preprocess_ms REAL NOT NULL, infer_ms REAL NOT NULL, decide_ms REAL NOT NULL,
+        total_ms REAL NOT NULL,
+        bin INTEGER, ejection_error_ms REAL,
+        override_class TEXT, override_by TEXT, override_utc TEXT,
+        picture TEXT, error TEXT,
+        UNIQUE (run, sequence));
+    CREATE INDEX items_by_source_key ON items (source_key);
+    CREATE INDEX items_by_time ON items (captured_utc);
+    CREATE TABLE queue (
+        item INTEGER PRIMARY KEY REFERENCES items (id), reason TEXT NOT NULL, queued_utc TEXT NOT NULL);
+    """,
+)
+
+
+def connect(state: str) -> sqlite3.Connection:
+    """Open STATE/journal.db for reading and writing, creating and migrating it as needed.
+
+    Raises JournalError when the folder is read-only or full, or the journal is damaged or from a newer version.
+    """
+    path = os.path.join(state, FILE)
+    connection = None
+    try:
+        os.makedirs(state, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _migrate(connection, path)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise explain(error, path)
+        raise
+    return connection
+
+
+def connect_existing(state: str) -> sqlite3.Connection:
+    """As connect, but raises JournalError when there is no journal yet."""
+    if not os.path.isfile(os.path.join(state, FILE)):
+        raise JournalError("state folder {}: no {} in it; sort something with `scrapsort run` first, or give "
+                           "--state DIR".format(state, FILE))
+    return connect(state)
+
+
+def explain(error: Exception, path: str) -> JournalError:
+    """A JournalError that says what to do about an error of SQLite or the file system."""
+    text = str(error)
+    if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+        remedy = "give a folder that can be written with --state DIR"
+    elif "readonly" in text or "unable to open" in text:
+        remedy = "the folder must be writable: check its owner and mount, or give another with --state DIR"
+    elif "full" in text or "disk I/O" in text or "No space" in text:
+        remedy = "free some space; nothing that was recorded is lost"
+    elif "locked" in text:
+        remedy = "another program holds it for long; close that"
+    else:
+        remedy = "keep the file, move it away and start again; `sqlite3 FILE .recover` reads what can be read"
+    return JournalError("journal {}: {}; {}".format(path, text, remedy))
+
+
+def _migrate(connection: sqlite3.Connection, path: str) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise JournalError("journal {}: has schema version {}, this scrapsort knows up to {}; use the newer "
+                           "scrapsort or another --state".format(path, version, len(MIGRATIONS)))
+    if version == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
+        for number in range(version, len(MIGRATIONS)):
+            for statement in MIGRATIONS[number].split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+            connection.execute("PRAGMA user_version = {}".format(number + 1))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

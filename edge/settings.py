@@ -1,0 +1,198 @@
+"""scrapsort.toml -> one frozen, validated object. Names, units and defaults are the same everywhere."""
+
+import difflib
+import os
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+
+from edge.errors import SettingsError
+
+SYSTEM_FILE = "/etc/scrapsort/scrapsort.toml"
+BACKENDS = ("auto", "onnxruntime")
+PRECISIONS = ("auto", "fp32", "fp16", "int8")
+
+
+class Source(NamedTuple):
+    """[source]: where pictures come from."""
+
+    uri: str = "sim:"
+    interval_s: float = 0.0  # between the starts of two items; 0: as fast as possible
+    watch: bool = False  # a folder: go on with files as they arrive
+
+
+class Model(NamedTuple):
+    """[model]: what answers."""
+
+    bundle: str = ""
+    backend: str = "auto"
+    precision: str = "auto"
+
+
+class Decision(NamedTuple):
+    """[decision]: from probabilities to accept or review."""
+
+    threshold: float = 0.0  # 0: the bundle's
+    per_class: Mapping[str, float] = {}
+
+
+class Journal(NamedTuple):
+    """[journal]: where and how durably items are recorded."""
+
+    state: str = ""
+    commit_s: float = 1.0
+    commit_items: int = 32
+    keep_free_mb: int = 500  # below this, pictures are no longer kept; records still are
+
+
+class Review(NamedTuple):
+    """[review]: what people are asked."""
+
+    override: bool = False
+    active_learning: bool = False
+
+
+class Settings(NamedTuple):
+    """All settings, and the file they came from (empty: built-in defaults)."""
+
+    source: Source = Source()
+    model: Model = Model()
+    decision: Decision = Decision()
+    journal: Journal = Journal()
+    review: Review = Review()
+    file: str = ""
+
+
+# (section, key) -> lowest, highest; or the allowed words
+RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
+    ("source", "interval_s"): (0.0, 86400.0),
+    ("decision", "threshold"): (0.0, 1.0),
+    ("journal", "commit_s"): (0.0, 1.0),
+    ("journal", "commit_items"): (1, 32),
+    ("journal", "keep_free_mb"): (0, 10000000),
+    ("model", "backend"): BACKENDS,
+    ("model", "precision"): PRECISIONS,
+}
+
+# Named in the design, not in this version: refused by name rather than ignored
+LATER: Dict[str, Tuple[str, ...]] = {
+    "source": ("width", "height", "fps", "region", "rotate_deg", "stall_s", "reopen_backoff_s"),
+    "decision": ("stranger",),
+    "journal": ("keep_days", "keep_pictures_mb"),
+    "gate": (), "ejector": (), "health": (),
+}
+
+SECTIONS: Dict[str, Any] = {"source": Source, "model": Model, "decision": Decision, "journal": Journal,
+                            "review": Review}
+
+
+def load(path: Optional[str] = None, environ: Optional[Mapping[str, str]] = None) -> Settings:
+    """Read settings from path, else $SCRAPSORT_CONFIG, else /etc/scrapsort/scrapsort.toml, else the defaults.
+
+    Raises SettingsError with one line: file, key, value, what is allowed, nearest name.
+    """
+    environ = os.environ if environ is None else environ
+    path = path or environ.get("SCRAPSORT_CONFIG") or (SYSTEM_FILE if os.path.isfile(SYSTEM_FILE) else "")
+    if not path:
+        return Settings()
+    return parse(_read_toml(path), path)
+
+
+def parse(tables: Mapping[str, Any], path: str) -> Settings:
+    """Validate parsed TOML. path is only named in errors."""
+    sections = {}
+    for name, table in tables.items():
+        if name not in SECTIONS:
+            known_later = " (it comes with a later version)" if name in LATER else ""
+            raise SettingsError("{}: unknown section [{}]{}; {}".format(
+                path, _one_line(name), known_later, _nearest(name, SECTIONS)))
+        if not isinstance(table, dict):
+            raise SettingsError("{}: {} = {!r}: a section [{}] is needed".format(path, name, table, name))
+        sections[name] = _parse_section(name, table, path)
+    return Settings(file=path, **sections)
+
+
+def override(settings: Settings, section: str, **values: Any) -> Settings:
+    """Settings with values from the command line in place; None leaves a value as it is. Raises SettingsError."""
+    given = {key: value for key, value in values.items() if value is not None}
+    for key, value in given.items():
+        given[key] = _check(section, key, value, getattr(SECTIONS[section](), key), "command line")
+    return settings._replace(**{section: getattr(settings, section)._replace(**given)})
+
+
+def _parse_section(section: str, table: Mapping[str, Any], path: str) -> Any:
+    defaults = SECTIONS[section]()
+    values = {}
+    for key, value in table.items():
+        if key not in defaults._fields:
+            known_later = " (it comes with a later version)" if key in LATER.get(section, ()) else ""
+            raise SettingsError("{}: unknown key {}.{}{}; {}".format(
+                path, section, _one_line(key), known_later, _nearest(key, defaults._fields)))
+        values[key] = _check(section, key, value, getattr(defaults, key), path)
+    return defaults._replace(**values)
+
+
+def _check(section: str, key: str, value: Any, default: Any, path: str) -> Any:
+    """The value, with whole numbers accepted for floats; raises SettingsError when it is not allowed."""
+    if section == "decision" and key == "per_class":
+        return _check_per_class(value, path)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            value = float(value)
+        except OverflowError:
+            value = float("inf") if value > 0 else float("-inf")
+    if type(value) is not type(default):
+        kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
+        raise SettingsError("{}: {}.{} = {!r}: {} is needed".format(path, section, key, value, kind[type(default)]))
+    allowed = RANGES.get((section, key))
+    if allowed and isinstance(default, str) and value not in allowed:
+        raise SettingsError("{}: {}.{} = {!r}: {}".format(path, section, key, value, _nearest(value, allowed)))
+    if allowed and not isinstance(default, str) and not allowed[0] <= value <= allowed[1]:
+        raise SettingsError("{}: {}.{} = {!r}: from {} to {} is allowed".format(
+            path, section, key, value, allowed[0], allowed[1]))
+    return value
+
+
+def _check_per_class(value: Any, path: str) -> Dict[str, float]:
+    if not isinstance(value, dict):
+        raise SettingsError("{}: decision.per_class = {!r}: a section [decision.per_class] is needed".format(
+            path, value))
+    for name, threshold in value.items():
+        if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+            raise SettingsError("{}: decision.per_class.{} = {!r}: from 0.0 to 1.0 is allowed".format(
+                path, _one_line(name), threshold))
+    return {name: float(threshold) for name, threshold in value.items()}
+
+
+def _one_line(name: str) -> str:
+    """A key as it stands in the file; TOML allows line breaks in quoted ones."""
+    return name if name.isprintable() else repr(name)
+
+
+def _nearest(name: str, allowed: Any) -> str:
+    close = difflib.get_close_matches(name, list(allowed), 1)
+    hint = "did you mean {}? ".format(close[0]) if close else ""
+    return "{}allowed: {}".format(hint, ", ".join(allowed))
+
+
+def _read_toml(path: str) -> Mapping[str, Any]:
+    try:
+        import tomllib as toml  # novm
+    except ImportError:  # before Python 3.11
+        import tomli as toml  # type: ignore[no-redef]  # the same module under its older name
+    try:
+        with open(path, "rb") as file:
+            return toml.loads(file.read().decode("utf-8"))
+    except OSError as error:
+        raise SettingsError("{}: settings cannot be read: {}".format(path, error.strerror))
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, endless numbers, deep nesting
+        raise SettingsError("{}: not valid TOML: {}".format(path, error))
+
+
+def state_folder(given: Optional[str], settings: Settings, environ: Optional[Mapping[str, str]] = None) -> str:
+    """Where the journal lives: given, $STATE_DIRECTORY, [journal] state, else $XDG_STATE_HOME/scrapsort."""
+    environ = os.environ if environ is None else environ
+    listed = environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd separates several by colons
+    chosen = given or listed or settings.journal.state
+    if not chosen:
+        home = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+        chosen = os.path.join(home, "scrapsort")
+    return os.path.abspath(os.path.expanduser(chosen))

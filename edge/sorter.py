@@ -1,0 +1,72 @@
+"""The conveyor loop: the way of one item, from frame to journal."""
+
+import threading
+import time
+from typing import Iterable, Optional
+
+from edge.classifier.base import Classifier
+from edge.clock import Clock
+from edge.decision import ERROR, Decider
+from edge.frames.base import Frame
+from edge.gate import EveryFrame, Item
+from edge.journal import Journal, Record
+from edge.journal.record import of_error, of_item
+from edge.report import Report
+from edge.review import Reviewer
+
+
+class Sorter:
+    """Joins the rooms. Everything is passed in open and ready; nothing is allocated here per item."""
+
+    def __init__(self, frames: Iterable[Frame], gate: EveryFrame, classifier: Classifier, decider: Decider,
+                 reviewer: Reviewer, journal: Journal, report: Report, stop: threading.Event,
+                 interval_s: float = 0.0, limit: Optional[int] = None, clock: Clock = Clock()):
+        self.frames, self.gate, self.classifier, self.decider = frames, gate, classifier, decider
+        self.reviewer, self.journal, self.report = reviewer, journal, report
+        self.stop, self.interval_s, self.limit, self.clock = stop, interval_s, limit, clock
+        self._due_mono_s = clock.mono_s()
+
+    def run(self) -> str:
+        """Sort until the source ends, limit items are done or stop is set; returns which of these it was.
+
+        Raises SourceError, BackendError and JournalError; a bad picture costs only its own item.
+        """
+        sequence = 0
+        for frame in self.frames:
+            for item in self.gate.offer(frame):
+                if not self._wait_for_turn():
+                    return "stopped"
+                sequence += 1
+                record = self._sort(sequence, item)
+                self.journal.record(record)  # durable within a group commit; only then it counts as done
+                self.report.item(record)
+                if sequence == self.limit:
+                    return "limit reached"
+            if self.stop.is_set():
+                return "stopped"
+        return "stopped" if self.stop.is_set() else "end of source"
+
+    def _sort(self, sequence: int, item: Item) -> Record:
+        record = decide_item(sequence, item, self.classifier, self.decider)
+        return self.reviewer.review(record, item) if record.decision != ERROR else record
+
+    def _wait_for_turn(self) -> bool:
+        """Keep interval_s between the starts of two items; False when stopped meanwhile."""
+        if self.interval_s:
+            if self.clock.wait(self.stop, self._due_mono_s - self.clock.mono_s()):
+                return False
+            self._due_mono_s = max(self._due_mono_s + self.interval_s, self.clock.mono_s())
+        return not self.stop.is_set()
+
+
+def decide_item(sequence: int, item: Item, classifier: Classifier, decider: Decider) -> Record:
+    """Classify one item and decide about it; a bad picture becomes a record that says so."""
+    if not item.views:
+        return of_error(sequence, item, item.frame.error)
+    try:
+        answer = classifier.classify(item.views)
+    except ValueError as error:  # of the picture; what is wrong with the backend is a BackendError
+        return of_error(sequence, item, str(error))
+    started = time.perf_counter()
+    call = decider.decide(answer.logits)
+    return of_item(sequence, item, classifier, answer, call, (time.perf_counter() - started) * 1000)

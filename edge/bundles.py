@@ -96,6 +96,9 @@ class Bundle:
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
             raise BundleError("{}: format {!r} of {}: {!r} is needed".format(self.path, found, MANIFEST, FORMAT))
+        if manifest.get("seal") != seal(manifest)["seal"]:
+            raise BundleError("{}: {} is damaged or was edited: its seal does not fit; install the bundle again".format(
+                self.path, MANIFEST))
         return manifest
 
     def _read_checked(self, file: BundleFile) -> bytes:
@@ -119,6 +122,13 @@ class Bundle:
             raise BundleError("{}: no {} in it".format(self.path, name))
         except (OSError, tarfile.TarError) as error:
             raise BundleError("{}: {} cannot be read: {}".format(self.path, name, error))
+
+
+def seal(manifest: Mapping[str, Any]) -> Dict[str, Any]:
+    """The manifest with its field `seal`: the SHA-256 of all its other fields, as JSON with sorted keys."""
+    content = {key: value for key, value in manifest.items() if key != "seal"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return dict(content, seal=hashlib.sha256(text.encode("utf-8")).hexdigest())
 
 
 def _read_member(archive: tarfile.TarFile, name: str) -> bytes:

@@ -17,7 +17,7 @@ import onnx
 import torch
 from tqdm import tqdm
 
-from edge.bundles import FORMAT, MANIFEST, Bundle
+from edge.bundles import FORMAT, MANIFEST, Bundle, seal
 from edge.classifier.onnxruntime import OnnxRuntimeClassifier
 from edge.frames.drawn import MATERIALS as DRAWN
 from edge.frames.drawn import draw_named
@@ -81,9 +81,9 @@ def export(checkpoint: Path, data: Path, out: Path, *, name: str, roles: tuple[s
         "thresholds": {"default": DEFAULT_THRESHOLD, "per_class": {}, "policy": "fixed default, not yet derived"},
         "stranger": None, "files": files}
     _add_golden(out, manifest, spec)
-    write_json(out / MANIFEST, manifest)
+    write_json(out / MANIFEST, seal(manifest))
     manifest["metrics"] = evaluate_roles(Bundle(str(out)), data, split, "test").manifest_entry()
-    write_json(out / MANIFEST, manifest)
+    write_json(out / MANIFEST, seal(manifest))
     return manifest
 
 
@@ -195,7 +195,7 @@ def _add_golden(out: Path, manifest: dict, spec: InputSpec) -> None:
     arrays = {"images_rgb": np.stack(images)}
     unknown = np.zeros((len(images), len(manifest["classes"])), np.float32)
     placeholders = {f"logits_{role}": unknown for role in manifest["files"]}
-    write_json(out / MANIFEST, manifest | {"golden": _store(out, arrays | placeholders)})
+    write_json(out / MANIFEST, seal(manifest | {"golden": _store(out, arrays | placeholders)}))
     bundle = Bundle(str(out))
     for role in manifest["files"]:
         with OnnxRuntimeClassifier(bundle, role) as classifier:

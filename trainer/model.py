@@ -99,6 +99,9 @@ def _load_folded(model: Sorter, weights: dict[str, torch.Tensor], pictures: Iter
             fresh -= {conv + ".weight", norm_name + ".weight", norm_name + ".bias"}
         # A convolution that starts from scratch starts with a plain BatchNorm: its folded bias means nothing
         bias = weights[conv + ".bias"] if conv + ".weight" in weights else None
+        if bias is None and conv.endswith("conv2"):
+            # Its residual branch starts at zero (Goyal et al. 2017), so that the block begins as its loaded shortcut
+            nn.init.zeros_(modules[norm_name].weight)
         hooks.append(modules[norm_name].register_forward_pre_hook(_unfolder(bias)))
     model.eval()
     with torch.inference_mode():

@@ -41,7 +41,7 @@ class Options:
     lr_loaded: float = 0.3  # times lr, for stages whose weights were loaded: they need less
     weight_decay: float = 0.02
     label_smoothing: float = 0.1
-    mix: float = 0.7  # share of batches whose pictures are mixed in pairs, by MixUp and CutMix in turn
+    mix: float = 0.5  # share of batches whose pictures are mixed in pairs, by MixUp and CutMix in turn
     warmup: float = 0.2  # share of all steps until the peak of the one-cycle schedule
     ema: float = 0.998  # average of the weights per step; what is validated and kept
     init: str = "imagenet"

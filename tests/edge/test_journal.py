@@ -1,0 +1,551 @@
+"""Recorded means committed: groups, failures, other processes, full and read-only disks. Real files, real SQLite."""
+
+import glob
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from edge.errors import JournalError
+from edge.journal import Journal, StateLock, schema, writer
+from edge.journal.record import Override
+from edge.journal.writer import Committed
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def rows(state, query="SELECT * FROM items ORDER BY id", parameters=()):
+    """Read with a connection of our own, as any other program would."""
+    connection = sqlite3.connect(os.path.join(state, "journal.db"))
+    connection.row_factory = sqlite3.Row
+    try:
+        return connection.execute(query, parameters).fetchall()
+    finally:
+        connection.close()
+
+
+def one_line(caught, *names):
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1, message
+    for name in names:
+        assert name in message, message
+
+
+@pytest.fixture
+def state(tmp_path):
+    return str(tmp_path / "state")
+
+
+# ---------------------------------------------------------------- what is recorded
+
+def test_every_field_of_an_item_and_its_run(state, clock, make_record, run_of):
+    journal = Journal(state, clock=clock)
+    run = journal.begin("/belt", run_of)
+    override = Override("paper", "ann", 1763802950.5)
+    journal.record(make_record(1, override=override, queue_reason="override", picture=b"bytes", picture_suffix=".png"))
+    journal.record(make_record(2, decision="error", class_name=None, confidence=None, probabilities=(),
+                               threshold=None, error="truncated"))
+    clock.move(60.0)
+    journal.close("limit reached")
+    first, second = (dict(row) for row in rows(state))
+    assert first == {
+        "id": 1, "run": run, "sequence": 1, "captured_mono_s": 6.0, "captured_utc": "2025-11-22T09:15:01.000Z",
+        "clock_synchronised": 1, "source": "/belt/1.jpg", "source_key": "/belt/1.jpg|10|20", "class": "metal",
+        "probabilities": "[0.1, 0.75, 0.1, 0.05]", "confidence": 0.75, "decision": "accept", "threshold": 0.7,
+        "model_version": "2026.11-a", "backend": "onnxruntime", "precision": "int8", "decode_ms": 1.0,
+        "preprocess_ms": 2.0, "infer_ms": 3.0, "decide_ms": 0.5, "total_ms": 6.5, "bin": None,
+        "ejection_error_ms": None, "override_class": "paper", "override_by": "ann",
+        "override_utc": "2025-11-22T09:15:50.500Z", "picture": "queue/1-1.png", "error": None}
+    assert (second["decision"], second["class"], second["confidence"], second["probabilities"], second["error"]) == (
+        "error", None, None, None, "truncated")
+    only, = (dict(row) for row in rows(state, "SELECT * FROM runs"))
+    assert only.pop("boot_id") is not None and only.pop("scrapsort_version")
+    assert only == {
+        "id": run, "started_utc": "2025-11-22T09:15:00.000Z", "ended_utc": "2025-11-22T09:16:00.000Z",
+        "ended_by": "limit reached", "source": "/belt", "classes": '["glass", "metal", "paper", "plastic"]',
+        "model_name": "tiny", "model_version": "2026.11-a", "backend": "onnxruntime",
+        "device": "CPUExecutionProvider", "precision": "int8"}
+
+
+def test_the_queue_and_its_pictures(state, make_record, run_of):
+    picture = bytes(bytearray(range(256))) * 50
+    journal = Journal(state)
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1, queue_reason="low_confidence", picture=picture))
+    journal.record(make_record(2, queue_reason="asked"))  # queued, no picture asked for
+    journal.record(make_record(3))
+    journal.close()
+    queued = rows(state, "SELECT item, reason FROM queue ORDER BY item")
+    assert [tuple(row) for row in queued] == [(1, "low_confidence"), (2, "asked")]
+    assert [row["picture"] for row in rows(state)] == ["queue/1-1.jpg", None, None]
+    assert os.listdir(os.path.join(state, "queue")) == ["1-1.jpg"]  # and no temporary file
+    with open(os.path.join(state, "queue", "1-1.jpg"), "rb") as file:
+        assert file.read() == picture
+
+
+def test_runs_are_numbered_and_their_sequences_are_their_own(state, make_record, run_of):
+    for expected in (1, 2):
+        journal = Journal(state)
+        assert journal.begin("/belt", run_of) == expected
+        journal.record(make_record(1))
+        journal.close()
+    assert [(row["id"], row["run"], row["sequence"]) for row in rows(state)] == [(1, 1, 1), (2, 2, 1)]
+
+
+def test_a_sequence_twice_in_a_run_is_refused_and_nothing_of_its_group_stays(state, make_record, run_of):
+    done = threading.Event()
+    journal = Journal(state, commit_items=2, on_commit=lambda group: done.set())
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1)), journal.record(make_record(2))
+    assert done.wait(10)
+    journal.record(make_record(3)), journal.record(make_record(2))
+    with pytest.raises(JournalError) as caught:
+        journal.close()
+    one_line(caught, "UNIQUE", journal.path)
+    assert [row["sequence"] for row in rows(state)] == [1, 2]
+
+
+def test_whether_a_picture_was_recorded_is_known_across_runs_and_threads(state, make_record, run_of):
+    done = threading.Event()
+    journal = Journal(state, commit_items=1, on_commit=lambda group: done.set())
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1))
+    assert done.wait(10)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.extend(
+        journal.is_recorded(key) for key in ("/belt/1.jpg|10|20", "/belt/1.jpg|10|21", "' OR 1")))
+    thread.start()
+    thread.join()
+    journal.close()
+    assert answers == [True, False, False]
+    later = Journal(state)
+    assert later.is_recorded("/belt/1.jpg|10|20")
+    later.close()
+
+
+# ---------------------------------------------------------------- groups
+
+def test_what_is_said_to_be_committed_is_there_for_others(state, make_record, run_of):
+    seen = []
+
+    def on_commit(group):
+        known = {row["id"]: row["sequence"] for row in rows(state)}
+        seen.extend(known.get(one.item) == one.record.sequence for one in group)
+        assert len(known) == len(seen)
+    journal = Journal(state, commit_items=3, on_commit=on_commit)
+    journal.begin("/belt", run_of)
+    for sequence in range(1, 21):
+        journal.record(make_record(sequence))
+    journal.close()
+    assert seen == [True] * 20 and journal.committed == 20
+
+
+@pytest.mark.parametrize("commit_items, count, groups", [
+    (1, 3, [1, 1, 1]), (4, 8, [4, 4]), (4, 10, [4, 4, 2]), (32, 70, [32, 32, 6]), (32, 1, [1]), (5, 0, []),
+])
+def test_sizes_of_groups(state, make_record, run_of, commit_items, count, groups):
+    sizes = []
+    journal = Journal(state, 60.0, commit_items, on_commit=lambda group: sizes.append(len(group)))
+    journal.begin("/belt", run_of)
+    for sequence in range(1, count + 1):
+        journal.record(make_record(sequence))
+    journal.close()
+    assert sizes == groups and journal.committed == count == len(rows(state))
+
+
+@pytest.mark.parametrize("commit_s", [0.0, 0.02])
+def test_a_group_is_committed_in_time_though_it_is_not_full(state, make_record, run_of, commit_s):
+    done = threading.Event()
+    journal = Journal(state, commit_s, 32, on_commit=lambda group: done.set())
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1))
+    assert done.wait(10)  # nothing but the time does it: no second record, no close
+    assert len(rows(state)) == 1
+    journal.close()
+
+
+def test_the_time_counts_from_the_first_of_a_group(state, make_record, run_of, clock):
+    """With the clock beyond the deadline after each record, each is a group of its own."""
+    sizes, go = [], threading.Event()
+
+    def mono_s():
+        clock.mono += 2.0
+        return clock.mono
+    clock.mono_s = mono_s
+    journal = Journal(state, 1.0, 32, clock=clock, on_commit=lambda group: (sizes.append(len(group)), go.wait(10)))
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1))
+    go.set()
+    journal.close()
+    assert sizes == [1]
+
+
+def test_records_and_numbers_of_a_group(state, make_record, run_of):
+    groups = []
+    journal = Journal(state, 60.0, 2, on_commit=groups.append)
+    journal.begin("/belt", run_of)
+    records = [make_record(sequence) for sequence in (1, 2, 3)]
+    for record in records:
+        journal.record(record)
+    journal.close()
+    assert groups == [[Committed(1, records[0]), Committed(2, records[1])], [Committed(3, records[2])]]
+
+
+# ---------------------------------------------------------------- durability
+
+def test_the_writing_connection_is_durable(state):
+    journal = Journal(state)
+    pragma = {name: journal._connection.execute("PRAGMA " + name).fetchone()[0]
+              for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}
+    journal.close()
+    assert pragma["journal_mode"] == "wal" and pragma["synchronous"] == 2  # FULL
+    assert pragma["foreign_keys"] == 1 and pragma["busy_timeout"] >= 1000
+
+
+def test_sql_stays_within_sqlite_3_22():
+    """JetPack 4 has 3.22: no UPSERT (3.24), window functions (3.25), RETURNING (3.35) and their like."""
+    newer = re.compile(r"\bRETURNING\b|\bON CONFLICT\b[^;]*\bDO\b|\bOVER\s*\(|\bRENAME COLUMN\b|\bDROP COLUMN\b|->>?\s*'"
+                       r"|\bFILTER\s*\(|\bNULLS (FIRST|LAST)\b|\bGENERATED ALWAYS\b|\bVACUUM INTO\b|\bMATERIALIZED\b"
+                       r"|\bUPDATE\b[^;\"]*\bSET\b[^;\"]*\bFROM\b|\)\s*STRICT\b|\biif\(", re.IGNORECASE)
+    paths = glob.glob(os.path.join(REPOSITORY, "edge", "journal", "*.py"))
+    assert len(paths) >= 6
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            assert newer.search(file.read()) is None, path
+    assert newer.search("INSERT INTO a VALUES (1) ON CONFLICT (a) DO NOTHING") and newer.search("x RETURNING id")
+
+
+def test_pictures_are_on_disk_before_the_rows_that_name_them(state, make_record, run_of, monkeypatch):
+    kept = []
+    write = writer.write_durably
+
+    def watched(path, data):
+        kept.append((len(rows(state)), os.path.basename(path)))
+        write(path, data)
+    monkeypatch.setattr(writer, "write_durably", watched)
+    journal = Journal(state, 60.0, 2)
+    journal.begin("/belt", run_of)
+    for sequence in range(1, 5):
+        journal.record(make_record(sequence, queue_reason="asked", picture=b"x"))
+    journal.close()
+    assert kept == [(0, "1-1.jpg"), (0, "1-2.jpg"), (2, "1-3.jpg"), (2, "1-4.jpg")]
+
+
+# ---------------------------------------------------------------- versions
+
+def user_version(state):
+    return rows(state, "PRAGMA user_version")[0][0]
+
+
+@pytest.mark.parametrize("word, before", [
+    ("no folder", None), ("empty file", b""),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_new_journal_gets_the_newest_version(state, word, before):
+    if before is not None:
+        os.makedirs(state)
+        with open(os.path.join(state, "journal.db"), "wb") as file:
+            file.write(before)
+    Journal(state).close()
+    assert user_version(state) == len(schema.MIGRATIONS)
+    assert rows(state) == []
+
+
+def test_an_older_journal_is_migrated_in_order_and_keeps_its_items(state, make_record, run_of, monkeypatch):
+    journal = Journal(state)
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1))
+    journal.close()
+    before = len(schema.MIGRATIONS)
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS + (
+        "ALTER TABLE items ADD COLUMN colour TEXT", "UPDATE items SET colour = 'red'; CREATE TABLE more (id INTEGER)"))
+    Journal(state).close()
+    assert user_version(state) == before + 2
+    assert [(row["sequence"], row["colour"]) for row in rows(state)] == [(1, "red")]
+    Journal(state).close()  # and not once more
+    assert user_version(state) == before + 2
+
+
+def test_a_migration_that_fails_changes_nothing(state, monkeypatch):
+    Journal(state).close()
+    before = user_version(state)
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS + ("CREATE TABLE more (id INTEGER); NONSENSE",))
+    with pytest.raises(JournalError) as caught:
+        Journal(state)
+    one_line(caught, "NONSENSE")
+    assert user_version(state) == before
+    assert rows(state, "SELECT name FROM sqlite_master WHERE name = 'more'") == []
+
+
+def test_a_newer_journal_is_refused_and_left_alone(state):
+    Journal(state).close()
+    newer = len(schema.MIGRATIONS) + 1
+    connection = sqlite3.connect(os.path.join(state, "journal.db"))
+    connection.execute("PRAGMA user_version = {}".format(newer))
+    connection.close()
+    with pytest.raises(JournalError) as caught:
+        Journal(state)
+    one_line(caught, "schema version {}".format(newer), "up to {}".format(newer - 1), "--state")
+    assert user_version(state) == newer
+
+
+def test_many_may_create_a_journal_at_once(tmp_path):
+    for attempt in range(5):
+        state, start, failures = str(tmp_path / str(attempt)), threading.Barrier(6), []
+
+        def create(state=state, start=start, failures=failures):
+            start.wait()
+            try:
+                schema.connect(state).close()
+            except Exception as error:
+                failures.append(error)
+        threads = [threading.Thread(target=create) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == [] and user_version(state) == len(schema.MIGRATIONS)
+
+
+def test_two_processes_may_write_in_turn(state, make_record, run_of):
+    """A label from another process between the commits of a run."""
+    done = threading.Event()
+    journal = Journal(state, commit_items=1, on_commit=lambda group: done.set())
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1))
+    assert done.wait(10)
+    subprocess.check_call([sys.executable, "-c", "import sys; from edge.journal.review import label; "
+                           "label(sys.argv[1], 1, 'pap', 'ann')", state], cwd=REPOSITORY)
+    journal.record(make_record(2))
+    journal.close()
+    assert [row["override_class"] for row in rows(state)] == ["paper", None]
+
+
+# ---------------------------------------------------------------- failures
+
+def fill(journal, make_record, **changes):
+    """Record until the journal says no; the error, and how many records it took."""
+    for sequence in range(1, 100000):
+        try:
+            journal.record(make_record(sequence, source="/belt/" + "x" * 500, **changes))
+        except JournalError as error:
+            return error, sequence - 1
+    raise AssertionError("it never said no")
+
+
+def test_a_full_disk_is_said_and_loses_nothing_that_was_recorded(state, make_record, run_of):
+    confirmed = []
+    journal = Journal(state, 0.0, 4, on_commit=lambda group: confirmed.extend(one.record.sequence for one in group))
+    journal.begin("/belt", run_of)
+    journal._connection.execute("PRAGMA max_page_count = 60")  # SQLite's own full disk
+    error, handed_over = fill(journal, make_record)
+    assert "full" in str(error) and "free some space" in str(error) and "\n" not in str(error)
+    with pytest.raises(JournalError):  # for good
+        journal.record(make_record(100000))
+    with pytest.raises(JournalError) as caught:
+        journal.close()
+    one_line(caught, "full", journal.path)
+    assert 0 < len(confirmed) == journal.committed < handed_over
+    assert [row["sequence"] for row in rows(state)] == confirmed == list(range(1, len(confirmed) + 1))
+    assert rows(state, "PRAGMA integrity_check")[0][0] == "ok"
+
+
+def test_a_disk_that_is_really_full(small_disk, make_record, run_of):
+    confirmed = []
+    journal = Journal(small_disk.path, 0.0, 32,
+                      on_commit=lambda group: confirmed.extend(one.record.sequence for one in group))
+    journal.begin("/belt", run_of)
+    error, _ = fill(journal, make_record)
+    assert "free some space; nothing that was recorded is lost" in str(error)
+    with pytest.raises(JournalError):
+        journal.close()
+    with open(os.path.join(small_disk.path, "journal.db-wal"), "ab"):
+        pass  # what is recorded may still be in the log; reading needs no space
+    assert [row["sequence"] for row in rows(small_disk.path)] == confirmed == list(range(1, len(confirmed) + 1))
+    assert len(confirmed) > 100
+
+
+def test_no_space_for_a_picture(small_disk, make_record, run_of):
+    journal = Journal(small_disk.path, 0.0, 1, keep_free_mb=0)
+    journal.begin("/belt", run_of)
+    error, _ = fill(journal, make_record, queue_reason="asked", picture=b"x" * 200000)
+    assert "No space left" in str(error) and "free some space" in str(error)
+    with pytest.raises(JournalError):
+        journal.close()
+    folder = os.path.join(small_disk.path, "queue")
+    assert all(name.startswith("1-") and os.path.getsize(os.path.join(folder, name)) == 200000
+               for name in os.listdir(folder))  # whole or not at all
+    assert {row["picture"] for row in rows(small_disk.path)} <= {"queue/" + name for name in os.listdir(folder)}
+
+
+def test_pictures_are_not_kept_when_space_is_short_but_records_are(small_disk, make_record, run_of):
+    journal = Journal(small_disk.path, 0.0, 1, keep_free_mb=1)  # of 1.05 MB the empty journal has taken some
+    journal.begin("/belt", run_of)
+    for sequence in (1, 2):
+        journal.record(make_record(sequence, queue_reason="low_confidence", picture=b"x"))
+    journal.close()
+    assert journal.pictures_not_kept == 2 and journal.committed == 2
+    assert [row["picture"] for row in rows(small_disk.path)] == [None, None]
+    assert len(rows(small_disk.path, "SELECT * FROM queue")) == 2
+    assert not os.path.exists(os.path.join(small_disk.path, "queue"))
+
+
+def test_a_read_only_state_folder(small_disk, make_record, run_of):
+    journal = Journal(small_disk.path)
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1))
+    journal.close()
+    small_disk.read_only()
+    with pytest.raises(JournalError) as caught:
+        Journal(small_disk.path).begin("/belt", run_of)
+    one_line(caught, small_disk.path, "--state")
+    with pytest.raises(JournalError) as caught:
+        StateLock(small_disk.path)
+    one_line(caught, small_disk.path, "Read-only", "--state DIR")
+    with pytest.raises(JournalError) as caught:
+        Journal(os.path.join(small_disk.path, "below"))
+    one_line(caught, "Read-only", "--state DIR")
+
+
+@pytest.mark.parametrize("word, content", [
+    ("no database", b"this is no database, but long enough to be read as one" * 40),
+    ("a header and noise", b"SQLite format 3\0" + b"\x5a" * 5000),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_damaged_journal_is_refused_and_kept(state, word, content):
+    os.makedirs(state)
+    path = os.path.join(state, "journal.db")
+    with open(path, "wb") as file:
+        file.write(content)
+    with pytest.raises(JournalError) as caught:
+        Journal(state)
+    one_line(caught, path, "not a database", "keep the file")
+    with open(path, "rb") as file:
+        assert file.read() == content
+
+
+def test_a_state_folder_that_is_a_file(tmp_path):
+    path = tmp_path / "state"
+    path.write_text(u"x")
+    for use in (Journal, StateLock):
+        with pytest.raises(JournalError) as caught:
+            use(str(path))
+        one_line(caught, str(path), "--state DIR")
+
+
+def test_a_journal_that_another_program_holds(state, make_record, run_of, monkeypatch):
+    monkeypatch.setattr(schema, "BUSY_S", 0.05)
+    journal = Journal(state, 0.0, 1)
+    journal.begin("/belt", run_of)
+    other = sqlite3.connect(journal.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        error, _ = fill(journal, make_record)
+    finally:
+        other.close()
+    assert "locked" in str(error) and "another program" in str(error)
+    with pytest.raises(JournalError):
+        journal.close()
+    assert rows(state) == [] and journal.committed == 0
+
+
+def test_a_listener_that_fails_stops_the_run_but_not_what_is_recorded(state, make_record, run_of):
+    def on_commit(group):
+        raise ZeroDivisionError("report")
+    journal = Journal(state, 0.0, 1, on_commit=on_commit)
+    journal.begin("/belt", run_of)
+    error, _ = fill(journal, make_record)
+    assert "ZeroDivisionError" in str(error)
+    with pytest.raises(JournalError):
+        journal.close()
+    assert len(rows(state)) == journal.committed == 1
+
+
+def test_the_loop_waits_for_a_slow_disk_and_loses_nothing(state, make_record, run_of, monkeypatch):
+    monkeypatch.setattr(writer, "HANDOVER", 2)
+    release = threading.Event()
+    journal = Journal(state, 0.0, 1, on_commit=lambda group: release.wait(10))
+    journal.begin("/belt", run_of)
+    feeder = threading.Thread(target=lambda: [journal.record(make_record(number)) for number in range(1, 11)])
+    feeder.start()
+    assert journal._waiting.maxsize == 2
+    release.set()
+    feeder.join()
+    journal.close()
+    assert [row["sequence"] for row in rows(state)] == list(range(1, 11))
+
+
+def test_a_run_that_never_began_leaves_no_run(state):
+    Journal(state).close()
+    assert rows(state, "SELECT * FROM runs") == []
+
+
+def test_no_journal_yet(tmp_path):
+    with pytest.raises(JournalError) as caught:
+        schema.connect_existing(str(tmp_path))
+    one_line(caught, str(tmp_path), "scrapsort run", "--state")
+    assert os.listdir(str(tmp_path)) == []  # asking creates nothing
+
+
+# ---------------------------------------------------------------- one run at a time
+
+HOLDER = ("import sys; from edge.journal import StateLock\n"
+          "with StateLock(sys.argv[1]):\n"
+          "    sys.stdout.write('held\\n'); sys.stdout.flush(); sys.stdin.read()\n")
+
+
+def hold(state):
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, state], cwd=REPOSITORY, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def finish(process):
+    process.stdin.close()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_second_run_is_refused_with_the_first_ones_number(state):
+    process = hold(state)
+    try:
+        for _ in range(2):  # asking does not free it
+            with pytest.raises(JournalError) as caught:
+                StateLock(state)
+            one_line(caught, state, "in use by process {};".format(process.pid), "--state")
+        StateLock(state + "2").close()  # another folder is another lock
+    finally:
+        finish(process)
+    StateLock(state).close()
+
+
+def test_the_lock_is_free_once_its_holder_was_killed(state):
+    process = hold(state)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with StateLock(state) as lock:
+        with open(lock.path) as file:
+            assert file.read() == "{}\n".format(os.getpid())  # the dead one's number is gone
+    finish(process)
+
+
+def test_within_one_process_too(state):
+    with StateLock(state):
+        with pytest.raises(JournalError) as caught:
+            StateLock(state)
+        one_line(caught, "in use by process {}".format(os.getpid()))
+    StateLock(state).close()
+
+
+def test_probabilities_are_short_but_exact_enough(state, make_record, run_of):
+    journal = Journal(state)
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1, probabilities=(1 / 3.0, 2 / 3.0, 0.0, 1e-9)))
+    journal.close()
+    kept = json.loads(rows(state)[0]["probabilities"])
+    assert kept == [0.333333, 0.666667, 0.0, 0.0]

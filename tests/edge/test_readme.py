@@ -1,0 +1,78 @@
+"""Every command in the README is run here, in tests/trainer, in test_packaging or by .ci/run."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+from edge.frames.drawn import MATERIALS, draw_named
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ELSEWHERE = {"./scripts/demo": "run by .ci/run", "./scripts/test": "runs this", "python3 -m pip install .":
+             "test_packaging.py", "python3 -m pip install -r requirements/trainer.txt": "run by scripts/test"}
+
+
+def readme_commands():
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        blocks = re.findall(r"^```sh\n(.*?)^```", file.read(), re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line]
+
+
+def test_no_command_of_the_readme_is_left_out():
+    known = tuple(ELSEWHERE) + ("scrapsort ", "python3 -m trainer ", "python3 -m benchmarks ")
+    commands = readme_commands()
+    assert len(commands) > 15
+    assert [c for c in commands if not c.startswith(known)] == []
+    for command, where in ELSEWHERE.items():
+        assert command in commands, where
+
+
+def test_the_commands_of_the_readme_work_in_their_order(tmp_path):
+    for number, material in enumerate(MATERIALS):
+        (tmp_path / "pictures" / material).mkdir(parents=True)
+        picture = draw_named(material, number)
+        cv2.imwrite(str(tmp_path / "pictures" / material / "a.jpg"), picture)
+        cv2.imwrite(str(tmp_path / "pictures" / "item{}.jpg".format(number)), picture)
+    environment = dict(os.environ, PYTHONPATH=ROOT, XDG_STATE_HOME=str(tmp_path / "state"),
+                       PYTHONIOENCODING="utf-8")
+    ran = 0
+    for command in readme_commands():
+        words = shlex.split(command)
+        if words[0] == "scrapsort":
+            words = [sys.executable, "-m", "edge"] + words[1:]
+        elif words[:3] == ["python3", "-m", "benchmarks"]:
+            quick = {"latency": ["--items", "4"], "pipeline": ["--items", "8", "--runs", "1"], "accuracy": []}
+            if words[3] == "pipeline" and not has_pillow():
+                print("left out: {} needs Pillow, which is not installed here".format(command))
+                continue
+            words = [sys.executable] + words[1:] + quick[words[3]]
+        else:
+            continue
+        process = subprocess.Popen(words, cwd=str(tmp_path), env=environment, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output = process.communicate(timeout=120)[0].decode("utf-8")
+        assert process.returncode == 0, "{}\n{}".format(command, output)
+        ran += 1
+    assert ran >= 14
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file() and not p.name.startswith("conveyor_results_")) == [
+        "override_log.json", "retraining_queue.json"]
+
+
+def has_pillow():
+    try:
+        import PIL  # noqa: F401  # only whether it is there
+    except ImportError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/operating.md", "docs/training.md"])
+def test_links_lead_to_files(page):
+    with open(os.path.join(ROOT, page), encoding="utf-8") as file:
+        links = re.findall(r"\]\((?!http)([^)#]+)", file.read())
+    for link in links:
+        assert os.path.exists(os.path.join(ROOT, os.path.dirname(page), link)), link

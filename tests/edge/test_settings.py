@@ -1,0 +1,245 @@
+"""scrapsort.toml: every mistake is one line with file, key, value, what is allowed and the nearest name."""
+
+import os
+
+import pytest
+
+from edge import settings as settings_module
+from edge.errors import SettingsError
+from edge.settings import Settings, load, override, parse, state_folder
+
+# The design page's "Settings, whole", for the keys that exist
+DEFAULTS = {
+    "source": {"uri": "sim:", "interval_s": 0.0, "watch": False},
+    "model": {"bundle": "", "backend": "auto", "precision": "auto"},
+    "decision": {"threshold": 0.0, "per_class": {}},
+    "journal": {"state": "", "commit_s": 1.0, "commit_items": 32, "keep_free_mb": 500},
+    "review": {"override": False, "active_learning": False},
+}
+
+
+def toml(tmp_path, text):
+    path = tmp_path / "scrapsort.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def _no_system_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(settings_module, "SYSTEM_FILE", str(tmp_path / "etc" / "scrapsort.toml"))
+
+
+def test_defaults_are_those_of_the_design_page():
+    settings = Settings()
+    assert set(settings._fields) == set(DEFAULTS) | {"file"}
+    for section, values in DEFAULTS.items():
+        assert getattr(settings, section)._asdict() == values
+    assert load(environ={}) == settings and settings.file == ""
+
+
+def test_every_value_is_read(tmp_path):
+    path = toml(tmp_path, """
+        [source]
+        uri = "/belt/größe"
+        interval_s = 2
+        watch = true
+        [model]
+        bundle = "b.tar"
+        backend = "onnxruntime"
+        precision = "fp16"
+        [decision]
+        threshold = 1
+        [decision.per_class]
+        plastic = 0.9
+        glass = 0
+        [journal]
+        state = "/var/x"
+        commit_s = 0.25
+        commit_items = 8
+        keep_free_mb = 0
+        [review]
+        override = true
+        active_learning = true
+        """)
+    settings = load(path, {})
+    assert settings.file == path
+    assert settings.source == ("/belt/größe", 2.0, True) and type(settings.source.interval_s) is float
+    assert settings.model == ("b.tar", "onnxruntime", "fp16")
+    assert settings.decision == (1.0, {"plastic": 0.9, "glass": 0.0})
+    assert settings.journal == ("/var/x", 0.25, 8, 0)
+    assert settings.review == (True, True)
+
+
+def test_what_a_file_leaves_out_keeps_its_default(tmp_path):
+    settings = load(toml(tmp_path, "[journal]\ncommit_items = 1\n"), {})
+    assert settings == Settings(file=settings.file)._replace(journal=Settings().journal._replace(commit_items=1))
+
+
+BAD = [
+    # word on the case, text of the file, what the line must name
+    ("text for a number", "[source]\ninterval_s = '2'", ["source.interval_s", "'2'", "a number"]),
+    ("bool for a number", "[source]\ninterval_s = true", ["source.interval_s", "True", "a number"]),
+    ("negative", "[source]\ninterval_s = -0.1", ["source.interval_s", "-0.1", "0.0", "86400.0"]),
+    ("too large", "[source]\ninterval_s = 86401", ["source.interval_s", "86401", "86400.0"]),
+    ("not a number", "[source]\ninterval_s = nan", ["source.interval_s", "nan", "86400.0"]),
+    ("infinite", "[source]\ninterval_s = inf", ["source.interval_s", "inf", "86400.0"]),
+    ("beyond any float", "[source]\ninterval_s = 1" + "0" * 400, ["source.interval_s", "86400.0"]),
+    ("number for a text", "[source]\nuri = 5", ["source.uri", "5", "text"]),
+    ("text for a bool", "[source]\nwatch = 'yes'", ["source.watch", "'yes'", "true or false"]),
+    ("number for a bool", "[source]\nwatch = 1", ["source.watch", "1", "true or false"]),
+    ("list for a text", "[source]\nuri = ['a']", ["source.uri", "['a']", "text"]),
+    ("unknown key", "[source]\nintervall_s = 1", ["source.intervall_s", "did you mean interval_s", "watch"]),
+    ("unknown key, nothing near", "[source]\nzzz = 1", ["source.zzz", "allowed: uri, interval_s, watch"]),
+    ("later key", "[source]\nfps = 30", ["source.fps", "later version"]),
+    ("later key in a table", "[decision]\nstranger = true", ["decision.stranger", "later version"]),
+    ("later key of journal", "[journal]\nkeep_days = 90", ["journal.keep_days", "later version"]),
+    ("later section", "[gate]\nmode = 'belt'", ["[gate]", "later version"]),
+    ("later section", "[[ejector.lane]]\nbin = 1", ["[ejector]", "later version"]),
+    ("later section", "[health]\nwatchdog = true", ["[health]", "later version"]),
+    ("unknown section", "[sorce]\nuri = 'x'", ["[sorce]", "did you mean source"]),
+    ("key outside a section", "uri = 'sim:'", ["[uri]", "allowed: source, model, decision, journal, review"]),
+    ("value for a section", "source = 'sim:'", ["source", "'sim:'", "a section [source]"]),
+    ("list for a section", "[[source]]\nuri = 'sim:'", ["source", "a section [source]"]),
+    ("unknown backend", "[model]\nbackend = 'onnxruntme'", ["model.backend", "'onnxruntme'", "did you mean onnxruntime", "auto"]),
+    ("unknown precision", "[model]\nprecision = 'fp61'", ["model.precision", "'fp61'", "did you mean fp16", "int8"]),
+    ("number for a choice", "[model]\nprecision = 16", ["model.precision", "16", "text"]),
+    ("threshold in percent", "[decision]\nthreshold = 70", ["decision.threshold", "70.0", "0.0", "1.0"]),
+    ("threshold below", "[decision]\nthreshold = -0.01", ["decision.threshold", "-0.01", "1.0"]),
+    ("per_class no section", "[decision]\nper_class = 0.9", ["decision.per_class", "0.9", "[decision.per_class]"]),
+    ("per_class out of range", "[decision.per_class]\nglass = 1.1", ["decision.per_class.glass", "1.1", "1.0"]),
+    ("per_class text", "[decision.per_class]\nglass = 'a'", ["decision.per_class.glass", "'a'", "1.0"]),
+    ("per_class bool", "[decision.per_class]\nglass = true", ["decision.per_class.glass", "True", "1.0"]),
+    ("per_class nan", "[decision.per_class]\nglass = nan", ["decision.per_class.glass", "nan", "1.0"]),
+    ("commits too rare", "[journal]\ncommit_s = 1.5", ["journal.commit_s", "1.5", "0.0", "1.0"]),
+    ("groups too large", "[journal]\ncommit_items = 33", ["journal.commit_items", "33", "1", "32"]),
+    ("groups of none", "[journal]\ncommit_items = 0", ["journal.commit_items", "0", "1", "32"]),
+    ("half an item", "[journal]\ncommit_items = 1.5", ["journal.commit_items", "1.5", "whole number"]),
+    ("negative disk", "[journal]\nkeep_free_mb = -1", ["journal.keep_free_mb", "-1", "0", "10000000"]),
+    ("date for a text", "[journal]\nstate = 2026-11-22", ["journal.state", "text"]),
+    ("text for a bool", "[review]\noverride = 'true'", ["review.override", "'true'", "true or false"]),
+    ("later and misspelt", "[review]\noveride = true", ["review.overide", "did you mean override"]),
+    ("no TOML", "[source\nuri", ["not valid TOML"]),
+    ("key twice", "[review]\noverride = true\noverride = true", ["not valid TOML"]),
+    ("unquoted text", "[source]\nuri = sim:", ["not valid TOML", "line 2"]),
+    ("not UTF-8", b"[source]\nuri = \"gr\xf6\xdfe\"", ["not valid TOML", "utf-8"]),
+    ("NUL bytes", b"\0\0\0\0", ["not valid TOML"]),
+    ("nested without end", "a = " + "[" * 100000, ["not valid TOML"]),
+    ("a line break in a key", '[source]\n"a\\nb" = 1', ["a\\nb", "allowed: uri"]),
+    ("a line break in a section", '["a\\nb"]', ["a\\nb", "allowed: source"]),
+    ("a line break in a class", '[decision.per_class]\n"a\\nb" = 2', ["a\\nb", "1.0"]),
+    ("a line break in a value", '[model]\nbackend = "a\\nb"', ["model.backend", "a\\nb"]),
+]
+
+
+@pytest.mark.parametrize("word, text, names", BAD, ids=[case[0] for case in BAD])
+def test_a_mistake_is_one_line(tmp_path, word, text, names):
+    path = toml(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load(path, {})
+    message = str(caught.value)
+    assert message.startswith(path + ": ") and len(message.splitlines()) == 1, message
+    for name in names:
+        assert name in message[len(path):]
+    assert caught.value.exit_code == 2
+
+
+def test_only_later_keys_are_said_to_come(tmp_path):
+    for text in ("[source]\nfpss = 30", "[sources]\nfps = 30", "[journal]\nfps = 30"):
+        with pytest.raises(SettingsError) as caught:
+            load(toml(tmp_path, text), {})
+        assert "later version" not in str(caught.value)
+
+
+def test_every_key_of_the_design_is_there_or_named_as_later():
+    design = {"source": "uri interval_s watch width height fps region rotate_deg stall_s reopen_backoff_s",
+              "model": "bundle backend precision", "decision": "threshold stranger per_class",
+              "journal": "state commit_s commit_items keep_days keep_pictures_mb keep_free_mb",
+              "review": "override active_learning"}
+    for section, keys in design.items():
+        for key in keys.split():
+            if key not in getattr(Settings(), section)._fields:
+                with pytest.raises(SettingsError, match="later version"):
+                    parse({section: {key: 1}}, "f")
+
+
+def test_edges_of_ranges_are_allowed():
+    settings = parse({"source": {"interval_s": 86400}, "decision": {"threshold": 1, "per_class": {"a": 0, "b": 1}},
+                      "journal": {"commit_s": 0, "commit_items": 32, "keep_free_mb": 0}}, "f")
+    assert settings.source.interval_s == 86400.0 and settings.journal.commit_items == 32
+
+
+@pytest.mark.parametrize("name, remedy", [("missing.toml", "No such file"), (".", "directory")])
+def test_a_file_that_cannot_be_read(tmp_path, name, remedy):
+    path = str(tmp_path / name)
+    for given, environ in ((path, {}), (None, {"SCRAPSORT_CONFIG": path})):
+        with pytest.raises(SettingsError) as caught:
+            load(given, environ)
+        assert path in str(caught.value) and remedy in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_which_file_is_read(tmp_path, monkeypatch):
+    files = {}
+    for name, items in (("given", 1), ("environ", 2), ("system", 3)):
+        (tmp_path / name).mkdir()
+        files[name] = toml(tmp_path / name, "[journal]\ncommit_items = {}\n".format(items))
+    monkeypatch.setattr(settings_module, "SYSTEM_FILE", files["system"])
+    environ = {"SCRAPSORT_CONFIG": files["environ"]}
+    assert load(files["given"], environ).journal.commit_items == 1  # --config before all
+    assert load(None, environ).journal.commit_items == 2
+    assert load(None, {"SCRAPSORT_CONFIG": ""}).journal.commit_items == 3  # set but empty is not set
+    assert load(None, {}).file == files["system"]
+    os.unlink(files["system"])
+    assert load(None, {}) == Settings()
+
+
+def test_the_environment_is_that_of_the_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRAPSORT_CONFIG", toml(tmp_path, "[journal]\ncommit_items = 5\n"))
+    assert load().journal.commit_items == 5
+
+
+def test_settings_are_frozen():
+    with pytest.raises(AttributeError):
+        Settings().source.uri = "x"
+
+
+def test_override_replaces_what_is_given_and_leaves_the_rest():
+    settings = parse({"source": {"uri": "a", "watch": True}, "decision": {"threshold": 0.4}}, "f")
+    changed = override(settings, "source", uri="b", interval_s=None, watch=None)
+    assert changed.source == ("b", 0.0, True) and settings.source.uri == "a"
+    assert changed.decision == settings.decision and changed.file == "f"
+    whole = override(settings, "source", interval_s=3)
+    assert type(whole.source.interval_s) is float  # as it would be from a file
+
+
+@pytest.mark.parametrize("section, values, names", [
+    ("source", {"interval_s": -1.0}, ["source.interval_s", "-1.0", "86400.0"]),
+    ("source", {"uri": 5}, ["source.uri", "5", "text"]),
+    ("decision", {"threshold": 1.01}, ["decision.threshold", "1.01"]),
+    ("model", {"precision": "fp8"}, ["model.precision", "'fp8'", "fp16"]),
+    ("journal", {"commit_items": True}, ["journal.commit_items", "True", "whole number"]),
+])
+def test_override_checks_as_a_file_is_checked(section, values, names):
+    with pytest.raises(SettingsError) as caught:
+        override(Settings(), section, **values)
+    message = str(caught.value)
+    assert message.startswith("command line: ") and "\n" not in message
+    for name in names:
+        assert name in message
+
+
+STATE = {"journal": {"state": "/from/settings"}}
+
+
+@pytest.mark.parametrize("word, given, environ, tables, expected", [
+    ("--state before all", "/given", {"STATE_DIRECTORY": "/sd", "XDG_STATE_HOME": "/xdg"}, STATE, "/given"),
+    ("then systemd", None, {"STATE_DIRECTORY": "/sd", "XDG_STATE_HOME": "/xdg"}, STATE, "/sd"),
+    ("the first of systemd's several", None, {"STATE_DIRECTORY": "/sd:/other"}, STATE, "/sd"),
+    ("then the settings", None, {"STATE_DIRECTORY": "", "XDG_STATE_HOME": "/xdg"}, STATE, "/from/settings"),
+    ("then XDG", None, {"XDG_STATE_HOME": "/xdg"}, {}, "/xdg/scrapsort"),
+    ("then the home folder", None, {"XDG_STATE_HOME": ""}, {}, "/home/me/.local/state/scrapsort"),
+    ("a tilde is the home folder", "~/belt", {}, {}, "/home/me/belt"),
+    ("made absolute", "belt/..//one", {}, {}, "{cwd}/one"),
+])
+def test_state_folder(monkeypatch, word, given, environ, tables, expected):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert state_folder(given, parse(tables, "f"), environ) == expected.format(cwd=os.getcwd()), word

@@ -7,8 +7,11 @@ import hashlib
 import io
 import json
 import os
+import site
 import sys
+import sysconfig
 import tarfile
+from collections import OrderedDict
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -20,7 +23,6 @@ FORMAT = "scrapsort-bundle-1"
 MANIFEST = "manifest.json"
 ROLES = ("fp32", "fp16", "int8_trt", "int8_cpu")
 MAX_INPUT_PX = 4096
-MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 
 class BundleFile(NamedTuple):
@@ -91,7 +93,7 @@ class Bundle:
     def _read_manifest(self) -> Dict[str, Any]:
         try:
             manifest = json.loads(self._read_file(MANIFEST).decode("utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError("{}: {} is not JSON: {}".format(self.path, MANIFEST, error))
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
@@ -242,7 +244,9 @@ def shipped() -> List[str]:
     """The bundles of the repository or of the installed package."""
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     found = []
-    for models in (os.path.join(here, "models"), os.path.join(sys.prefix, "share", "scrapsort", "models")):
+    # Where pip puts data files differs: into the environment, below /usr/local on Debian, or into the user's folder
+    prefixes = OrderedDict.fromkeys((sys.prefix, sysconfig.get_path("data"), site.getuserbase()))
+    for models in [os.path.join(here, "models")] + [os.path.join(p, "share", "scrapsort", "models") for p in prefixes]:
         names = sorted(os.listdir(models)) if os.path.isdir(models) else []
         found += [os.path.join(models, n) for n in names if os.path.isfile(os.path.join(models, n, MANIFEST))]
     return found

@@ -55,6 +55,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     except BrokenPipeError:  # the reader of our output has enough
         sys.stdout = open(os.devnull, "w")
         return 1
+    except OSError as error:  # a full disk behind stdout, say; what has a place of its own is reported there
+        sys.stderr.write("scrapsort {}: {}\n".format(arguments.command, error))
+        sys.stdout = open(os.devnull, "w")
+        return 1
 
 
 def _tolerant_output() -> None:
@@ -64,6 +68,9 @@ def _tolerant_output() -> None:
         out.reconfigure(errors="backslashreplace")
     elif getattr(out, "errors", "") == "surrogateescape":  # Python 3.6 in the C locale of a service
         sys.stdout = io.TextIOWrapper(out.detach(), "utf-8", "surrogateescape", line_buffering=out.line_buffering)
+    elif hasattr(out, "detach"):
+        encoding = out.encoding
+        sys.stdout = io.TextIOWrapper(out.detach(), encoding, "backslashreplace", line_buffering=out.line_buffering)
 
 
 def _import(command: str) -> Any:

@@ -4,6 +4,11 @@ import os
 from typing import IO, Callable
 
 
+def path_text(path: str) -> str:
+    """A path as text that can be kept and printed, also where its bytes are no UTF-8 or the locale is C."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def write_durably(path: str, data: bytes) -> None:
     """Put data at path so that after a power cut either the old or the whole new file is there. Raises OSError."""
     replace_durably(path, lambda file: file.write(data))

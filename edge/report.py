@@ -22,7 +22,7 @@ class Report:
 
     def item(self, record: Record) -> None:
         """An item was decided and handed to the journal."""
-        self.summary.add(record, self._clock.mono_s())
+        self.summary.add(record)
 
     def committed(self, group: Sequence[Committed]) -> None:
         """Items are on disk."""

@@ -42,14 +42,14 @@ class Reviewer:
         else:
             return record
         record = record._replace(queue_reason=reason)
-        keep = self._active_learning and (corrected or record.decision == REVIEW)
-        return _with_picture(record, item) if keep else record
+        return _with_picture(record, item) if self._active_learning else record
 
     def _ask_person(self, record: Record) -> Optional[str]:
         """The class that a person names or confirms, or None when they skip; a typo is asked again."""
         assert self._ask is not None and record.class_name is not None
         self._show(record)
-        prompt = "  {} - right? [y]es, [n]o, [s]kip, or the right class: ".format(record.class_name)
+        prompt = "  {}: {} {:.1%} - right? [y]es, [n]o, [s]kip, or the right class: ".format(
+            os.path.basename(record.source), record.class_name, record.confidence or 0.0)
         while True:
             try:
                 text = self._ask(prompt).strip()

@@ -177,7 +177,11 @@ def _read_toml(path: str) -> Mapping[str, Any]:
     try:
         import tomllib as toml  # novm
     except ImportError:  # before Python 3.11
-        import tomli as toml  # type: ignore[no-redef]  # the same module under its older name
+        try:
+            import tomli as toml  # type: ignore[no-redef]  # the same module under its older name
+        except ImportError:
+            raise SettingsError("{}: reading TOML needs tomli on this Python; run: python3 -m pip install tomli".format(
+                path))
     try:
         with open(path, "rb") as file:
             return toml.loads(file.read().decode("utf-8"))

@@ -55,7 +55,7 @@ class Sorter:
         if self.interval_s:
             if self.clock.wait(self.stop, self._due_mono_s - self.clock.mono_s()):
                 return False
-            self._due_mono_s = max(self._due_mono_s + self.interval_s, self.clock.mono_s())
+            self._due_mono_s = max(self._due_mono_s, self.clock.mono_s()) + self.interval_s
         return not self.stop.is_set()
 
 

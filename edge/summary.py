@@ -40,12 +40,11 @@ class Summary:
         self.by_class: Dict[str, int] = OrderedDict((name, 0) for name in classes)
         self.items = self.low_confidence = self.overrides = self.queued = self.errors = 0
         self.latency = Percentiles()
-        self._started_mono_s = self._first_mono_s = started_mono_s
+        self._started_mono_s = started_mono_s
 
-    def add(self, record: Record, now_mono_s: float) -> None:
+    def add(self, record: Record) -> None:
         """Count one item."""
         self.items += 1
-        self._started_mono_s = min(self._started_mono_s, now_mono_s)
         self.queued += bool(record.queue_reason)
         if record.decision == ERROR or record.class_name is None:
             self.errors += 1

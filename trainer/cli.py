@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from edge.errors import ScrapsortError
 from trainer.errors import TrainerError
 
 DATA = Path("data/materials")
@@ -16,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return arguments.run(arguments) or 0
-    except TrainerError as error:
+    except (TrainerError, ScrapsortError, OSError) as error:
         print(f"trainer {arguments.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -43,11 +44,12 @@ def _add_prepare(commands) -> None:
     p.set_defaults(run=_prepare)
 
 
-def _prepare(arguments) -> None:
+def _prepare(arguments) -> int:
     from trainer.download import download
     from trainer.prepare import prepare
     if bool(arguments.source) == arguments.download:
-        raise TrainerError("give either SOURCE (a zip or a folder) or --download")
+        print("trainer prepare: give either SOURCE (a zip or a folder) or --download", file=sys.stderr)
+        return 2
     source = download(arguments.out.parent) if arguments.download else arguments.source
     split = prepare(source, arguments.out, seed=arguments.seed)
     for entry in split["left_out"]:
@@ -57,6 +59,7 @@ def _prepare(arguments) -> None:
     for part, counts in split["counts"].items():
         print(f"{part:5s} {sum(counts.values()):5d}  " + "  ".join(f"{c} {n}" for c, n in counts.items()))
     print(f"split {split['hash'][:16]} in {arguments.out}; {len(split['left_out'])} file(s) left out")
+    return 0
 
 
 def _add_train(commands) -> None:
@@ -70,7 +73,7 @@ def _add_train(commands) -> None:
     p.add_argument("--lr-loaded", type=float, default=0.3, help="times --lr, for stages whose weights were loaded")
     p.add_argument("--weight-decay", type=float, default=0.02)
     p.add_argument("--label-smoothing", type=float, default=0.1)
-    p.add_argument("--mix", type=float, default=0.5, help="share of batches mixed by MixUp or CutMix")
+    p.add_argument("--mix", type=float, default=0.7, help="share of batches mixed by MixUp or CutMix")
     p.add_argument("--init", default="imagenet", help="imagenet, none, or a .pth or .npz file")
     p.add_argument("--freeze", type=int, choices=range(6), default=0,
                    help="0 nothing, 1 the stem, 2 to 5 also layer1 to layer4")
@@ -102,14 +105,10 @@ def _add_evaluate(commands) -> None:
 
 def _evaluate(arguments) -> None:
     from edge.bundles import Bundle
-    from edge.errors import ScrapsortError
     from trainer.evaluate import evaluate, lines
     from trainer.prepare import read_split
-    try:
-        metrics = evaluate(Bundle(str(arguments.bundle)), arguments.data, read_split(arguments.data), arguments.split,
-                           arguments.out, arguments.checkpoint)
-    except ScrapsortError as error:
-        raise TrainerError(str(error)) from error
+    metrics = evaluate(Bundle(str(arguments.bundle)), arguments.data, read_split(arguments.data), arguments.split,
+                       arguments.out, arguments.checkpoint)
     print("\n".join(lines(metrics)))
     print(f"in {arguments.out}: {', '.join(sorted(p.name for p in arguments.out.iterdir()))}")
 
@@ -121,6 +120,7 @@ def _add_export(commands) -> None:
     p.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     p.add_argument("--name", help="of the bundle (default: the folder's)")
     p.add_argument("--roles", nargs="+", choices=("fp32", "fp16", "int8_cpu"), default=["fp16", "int8_cpu"])
+    p.add_argument("--license", default="not stated", help="of the weights, for the manifest")
     p.add_argument("--torchscript", type=Path, metavar="FILE", help="write TorchScript there, too")
     p.set_defaults(run=_export)
 
@@ -130,6 +130,7 @@ def _export(arguments) -> None:
     from trainer.export import export
     manifest = export(arguments.checkpoint, arguments.data, arguments.out,
                       name=arguments.name or arguments.out.resolve().name, roles=tuple(arguments.roles),
+                      license_text=arguments.license,
                       torchscript=arguments.torchscript)
     size_mb = sum(p.stat().st_size for p in arguments.out.iterdir()) / 1e6
     print("\n".join(lines(manifest["metrics"])))

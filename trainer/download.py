@@ -60,3 +60,5 @@ def _fetch(url: str, part: Path, timeout_s: float) -> None:
             while block := response.read(1 << 16):
                 file.write(block)
                 bar.update(len(block))
+    if total and part.stat().st_size < total:  # a connection that ends early raises nothing by itself
+        raise OSError(f"connection lost at {part.stat().st_size} of {total} bytes; run the command again to go on")

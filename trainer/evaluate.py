@@ -51,6 +51,10 @@ def evaluate_roles(bundle: Bundle, data: Path, split: dict, part: str) -> Evalua
     if tuple(split["classes"]) != bundle.classes:
         raise TrainerError(f"{data}: classes {', '.join(split['classes'])}; the bundle {bundle.path} has "
                            f"{', '.join(bundle.classes)}")
+    trained_on = bundle.manifest.get("provenance", {}).get("split_hash")
+    if trained_on != split["hash"]:
+        raise TrainerError(f"{bundle.path}: was trained on split {str(trained_on)[:12]}, {data} holds "
+                           f"{split['hash'][:12]}; its {part} pictures may have been trained on")
     files = [f for f in split["files"] if f["split"] == part]
     labels = np.array([bundle.classes.index(f["label"]) for f in files])
     logits = {}

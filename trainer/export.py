@@ -6,6 +6,7 @@ import copy
 import hashlib
 import io
 import logging
+import pickle
 import subprocess
 import tempfile
 import warnings
@@ -42,7 +43,7 @@ DEFAULT_THRESHOLD = 0.7
 
 
 def export(checkpoint: Path, data: Path, out: Path, *, name: str, roles: tuple[str, ...] = DEFAULT_ROLES,
-           torchscript: Path | None = None) -> dict:
+           license_text: str = "not stated", torchscript: Path | None = None) -> dict:
     """Write a bundle with these roles to the folder out; returns its manifest.
 
     The checkpoint's split must be that of data: temperature comes from val, metrics from test. Raises TrainerError.
@@ -52,6 +53,9 @@ def export(checkpoint: Path, data: Path, out: Path, *, name: str, roles: tuple[s
     if split["hash"] != state["split_hash"]:
         raise TrainerError(f"{checkpoint}: was trained on split {state['split_hash'][:12]}, {data} holds "
                            f"{split['hash'][:12]}; its test pictures may have been trained on")
+    empty = [part for part in ("val", "test") if not any(split["counts"][part].values())]
+    if empty:
+        raise TrainerError(f"{data}: no picture in {' and '.join(empty)}; more than 5 a class are needed")
     spec = InputSpec()
     float_model = to_onnx(model, spec)
     if torchscript:
@@ -72,7 +76,7 @@ def export(checkpoint: Path, data: Path, out: Path, *, name: str, roles: tuple[s
     manifest = {
         "format": FORMAT, "name": name, "version": _version(state),
         "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "classes": state["classes"],
-        "license": "MIT (weights); TrashNet: MIT, github.com/garythung/trashnet; ImageNet weights: torchvision, BSD-3",
+        "license": license_text,
         "provenance": _provenance(state), "input": {
             "name": "image", "shape": list(spec.shape), "dtype": "float32", "colour_order": "RGB",
             "resize": spec.resize, "mean": list(spec.mean), "std": list(spec.std)},
@@ -95,7 +99,7 @@ def load_checkpoint(path: Path) -> tuple[dict, Sorter]:
         model.load_state_dict(state["model"])
     except FileNotFoundError:
         raise TrainerError(f"{path}: no such checkpoint; run `python3 -m trainer train` first") from None
-    except (KeyError, RuntimeError, ValueError, EOFError, OSError) as error:
+    except (KeyError, RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise TrainerError(f"{path}: not a checkpoint of this trainer ({str(error).splitlines()[0]})") from error
     return state, model.eval()
 
@@ -222,7 +226,8 @@ def _pattern(label: str, number: int, spec: InputSpec) -> np.ndarray:
 def _provenance(state: dict) -> dict:
     return {"data_set": state["source"], "split_hash": state["split_hash"], "git_commit": _git_commit(),
             "initialisation": state["options"]["init"], "initialisation_sha256": state["init_sha256"],
-            "hyper_parameters": state["options"], "epochs_done": len(state["history"]),
+            "hyper_parameters": state["options"], "started_from": state.get("started_from"),
+            "epochs_done": len(state["history"]),
             "validation": state["history"][-1], "torch": state["torch"], "device": state["device"],
             "temperature": "fitted on the validation split"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Iterable, Iterator
 
@@ -69,7 +70,7 @@ def initialise(model: Sorter, init: str, pictures: Iterable[torch.Tensor]) -> se
                 weights = {k: torch.from_numpy(arrays[k]) for k in arrays.files}
             return _load_folded(model, weights, pictures)
         return _load_state(model, torch.load(path, map_location="cpu", weights_only=True), init)
-    except (OSError, ValueError, RuntimeError, KeyError, EOFError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise TrainerError(f"--init {init}: cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
@@ -99,9 +100,6 @@ def _load_folded(model: Sorter, weights: dict[str, torch.Tensor], pictures: Iter
             fresh -= {conv + ".weight", norm_name + ".weight", norm_name + ".bias"}
         # A convolution that starts from scratch starts with a plain BatchNorm: its folded bias means nothing
         bias = weights[conv + ".bias"] if conv + ".weight" in weights else None
-        if bias is None and conv.endswith("conv2"):
-            # Its residual branch starts at zero (Goyal et al. 2017), so that the block begins as its loaded shortcut
-            nn.init.zeros_(modules[norm_name].weight)
         hooks.append(modules[norm_name].register_forward_pre_hook(_unfolder(bias)))
     model.eval()
     with torch.inference_mode():

@@ -223,6 +223,9 @@ def _lay_out(root: Path, out: Path, split: dict) -> None:
     ours = set()
     if (out / SPLIT_FILE).exists():
         ours = {f"{f['split']}/{f['path']}" for f in json.loads((out / SPLIT_FILE).read_text())["files"]}
+    for s in SPLITS:
+        for unfinished in (out / s).rglob(".*.tmp"):  # of a run that was killed while it copied
+            unfinished.unlink()
     there = {p.relative_to(out).as_posix() for s in SPLITS for p in (out / s).rglob("*") if p.is_file()}
     strangers = sorted(there - ours - set(wanted))
     if strangers:

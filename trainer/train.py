@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import pickle
 import queue
 import threading
 import time
@@ -18,6 +19,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from edge.frames.drawn import MATERIALS, draw_named
 from edge.preprocess import InputSpec, Preprocessor
 from trainer.augment import Augmentation, augment, mix
 from trainer.cache import TRAIN_PX, cached
@@ -41,7 +43,7 @@ class Options:
     lr_loaded: float = 0.3  # times lr, for stages whose weights were loaded: they need less
     weight_decay: float = 0.02
     label_smoothing: float = 0.1
-    mix: float = 0.5  # share of batches whose pictures are mixed in pairs, by MixUp and CutMix in turn
+    mix: float = 0.7  # share of batches whose pictures are mixed in pairs, by MixUp and CutMix in turn
     warmup: float = 0.2  # share of all steps until the peak of the one-cycle schedule
     ema: float = 0.998  # average of the weights per step; what is validated and kept
     init: str = "imagenet"
@@ -60,11 +62,14 @@ def train(data: Path, out: Path, options: Options, stop_after: int | None = None
     same weights as an unbroken one. stop_after ends after that many epochs of this call. Raises TrainerError.
     """
     split = read_split(data)
+    ancestor = _ancestor(options.init, split)
     device = pick_device(options.device)
     _make_deterministic(options, device)
     spec = InputSpec()
     images, labels, _ = cached(data, split, "train", spec, TRAIN_PX)
     val_images, val_labels, _ = cached(data, split, "val", spec)
+    if not len(val_labels):
+        raise TrainerError(f"{data}: no picture in val; more than 5 a class are needed")
     images, labels = _with_drawings(images, labels, split["classes"], options)
 
     model = Sorter(len(split["classes"]))
@@ -95,7 +100,7 @@ def train(data: Path, out: Path, options: Options, stop_after: int | None = None
                         "val_macro_f1": scores["macro_f1"], "seconds": round(time.monotonic() - started, 1)})
         if history[-1]["val_macro_f1"] > best:
             best = history[-1]["val_macro_f1"]
-            run.save_best(out, history)
+            run.save_best(out, history, ancestor)
         run.save_last(out, history)
         tqdm.write("epoch {epoch}: loss {train_loss:.3f}, val loss {val_loss:.3f}, val accuracy {val_accuracy:.4f}, "
                    "macro-F1 {val_macro_f1:.4f}, {seconds:.0f} s".format(**history[-1]))
@@ -163,7 +168,7 @@ class Run:
 
     def _identity(self) -> str:
         """What must be the same for a resume to make sense."""
-        shaping = asdict(self.options) | {"init": Path(self.options.init).name}
+        shaping = asdict(self.options) | {"init": _init_sha256(self.options.init) or self.options.init}
         return json.dumps([shaping, self.split["hash"], self.steps], sort_keys=True)
 
     def save_last(self, out: Path, history: list) -> None:
@@ -174,12 +179,13 @@ class Run:
         write_atomically(out / "last.pt", lambda file: torch.save(state, file))
         write_json(out / "history.json", history)
 
-    def save_best(self, out: Path, history: list) -> None:
+    def save_best(self, out: Path, history: list, ancestor: dict | None) -> None:
         """The averaged weights and all that says where they come from."""
         options = asdict(self.options) | {"init": Path(self.options.init).name}
         state = {"model": {k: v.cpu() for k, v in self.average.module.state_dict().items()},
                  "classes": self.split["classes"], "split_hash": self.split["hash"], "source": self.split["source"],
-                 "options": options, "init_sha256": _init_sha256(self.options.init), "history": list(history),
+                 "options": options, "init_sha256": _init_sha256(self.options.init), "started_from": ancestor,
+                 "history": list(history),
                  "torch": str(torch.__version__), "device": str(self.device)}
         write_atomically(out / "best.pt", lambda file: torch.save(state, file))
 
@@ -277,7 +283,9 @@ def _with_drawings(images, labels: np.ndarray, classes: list[str], options: Opti
     """Add options.drawn drawn pictures of each class, rendered once."""
     if not options.drawn:
         return images, labels
-    from edge.frames.drawn import draw_named
+    undrawable = [name for name in classes if name not in MATERIALS]
+    if undrawable:
+        raise TrainerError(f"--drawn: {', '.join(undrawable)} cannot be drawn, only {', '.join(MATERIALS)}")
     preprocessor = Preprocessor(InputSpec(height_px=TRAIN_PX, width_px=TRAIN_PX))
     jobs = list(itertools.product(range(len(classes)), range(options.drawn)))
     drawn = np.empty((len(jobs), TRAIN_PX, TRAIN_PX, 3), np.uint8)
@@ -347,6 +355,27 @@ def _make_deterministic(options: Options, device: torch.device) -> None:
 
 def _init_sha256(init: str) -> str | None:
     return hashlib.sha256(Path(init).read_bytes()).hexdigest() if Path(init).is_file() else None
+
+
+def _ancestor(init: str, split: dict) -> dict | None:
+    """How the checkpoint that a run starts from was made; None when it starts from plain weights or nothing.
+
+    Raises TrainerError when it has seen another split: it may have been trained on what is the test here.
+    """
+    path = Path(init)
+    if path.suffix not in (".pt", ".pth") or not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError):
+        return None  # initialise says what is wrong with it
+    if "split_hash" not in state:
+        return None
+    if state["split_hash"] != split["hash"]:
+        raise TrainerError(f"--init {init}: was trained on split {state['split_hash'][:12]}, the data are "
+                           f"{split['hash'][:12]}; its test pictures may have been trained on")
+    return {key: state[key] for key in ("options", "init_sha256", "started_from") if key in state} | {
+        "epochs_done": len(state["history"])}
 
 
 def option_names() -> list[str]:

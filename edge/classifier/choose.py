@@ -2,7 +2,7 @@
 
 from typing import List
 
-from edge.bundles import Bundle
+from edge.bundles import Bundle, Golden
 from edge.classifier.base import Classifier
 from edge.classifier.golden import check
 from edge.classifier.onnxruntime import CUDA, OnnxRuntimeClassifier, providers
@@ -10,7 +10,7 @@ from edge.errors import BackendError, BundleError
 
 ROLES_OF = {"fp32": ["fp32"], "fp16": ["fp16"], "int8": ["int8_cpu"]}
 AUTO_CPU = ["int8_cpu", "fp32", "fp16"]  # fastest first; measured by `python3 -m benchmarks latency`
-AUTO_CUDA = ["fp16", "fp32"]  # QDQ made for CPUs is slow there
+AUTO_CUDA = ["fp16", "fp32", "int8_cpu"]  # QDQ made for CPUs is slow there
 
 
 def open_classifier(bundle: Bundle, backend: str = "auto", precision: str = "auto") -> Classifier:
@@ -19,8 +19,22 @@ def open_classifier(bundle: Bundle, backend: str = "auto", precision: str = "aut
     backend: auto or onnxruntime; precision: auto, fp32, fp16 or int8. With auto, a role that fails the golden check
     or cannot be loaded is passed over and named in the result's notes. Raises BackendError or BundleError.
     """
-    roles = _roles(bundle, precision)
     golden = bundle.golden()
+    if precision != "auto":
+        return _open_first(bundle, _roles(bundle, ROLES_OF[precision], precision), golden)
+    expects_cuda = providers()[0] == CUDA
+    classifier = _open_first(bundle, _roles(bundle, AUTO_CUDA if expects_cuda else AUTO_CPU), golden)
+    if expects_cuda and classifier.device != CUDA:
+        # CUDA is installed but not usable: what is fastest there is not what is fastest here
+        notes = classifier.notes
+        classifier.close()
+        classifier = _open_first(bundle, _roles(bundle, AUTO_CPU), golden)
+        classifier.notes = notes + [note for note in classifier.notes if note not in notes]
+    return classifier
+
+
+def _open_first(bundle: Bundle, roles: List[str], golden: Golden) -> Classifier:
+    """The first of roles that loads and gives the golden answers; the last one's error if none does."""
     passed_over: List[str] = []
     for role in roles:
         classifier = OnnxRuntimeClassifier(bundle, role)
@@ -38,8 +52,7 @@ def open_classifier(bundle: Bundle, backend: str = "auto", precision: str = "aut
     raise AssertionError("unreachable: _roles is never empty")
 
 
-def _roles(bundle: Bundle, precision: str) -> List[str]:
-    wanted = ROLES_OF.get(precision) or (AUTO_CUDA if providers()[0] == CUDA else AUTO_CPU)
+def _roles(bundle: Bundle, wanted: List[str], precision: str = "auto") -> List[str]:
     roles = [role for role in wanted if role in bundle.files]
     if not roles:
         raise BundleError("{}: has no model for precision {}; it has {}".format(

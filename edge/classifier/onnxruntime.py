@@ -1,5 +1,7 @@
 """ONNX Runtime: on a laptop's CPU, and on CUDA where onnxruntime-gpu is installed."""
 
+import contextlib
+import sys
 from typing import Any, List
 
 import numpy as np
@@ -29,7 +31,8 @@ class OnnxRuntimeClassifier(Classifier):
         # Between two pictures its threads would spin on cores that the decoder needs
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(model, options, providers=wanted)
+            with contextlib.redirect_stdout(sys.stderr):  # it prints its fall-backs, and stdout is for machines
+                self._session = ort.InferenceSession(model, options, providers=wanted)
         except Exception as error:  # ONNX Runtime's exceptions share no public base
             raise BackendError("{}: ONNX Runtime {} cannot load the {} model: {}".format(
                 self.bundle.path, ort.__version__, self.role, _first_line(error)))
@@ -60,8 +63,11 @@ class OnnxRuntimeClassifier(Classifier):
         return binding
 
     def _infer(self, row: int) -> None:
+        binding = self._bindings[row]
         try:
-            self._session.run_with_iobinding(self._bindings[row])
+            if self.device != CPU:  # an input for another device is copied there when it is bound, not when it is run
+                binding.bind_input("image", "cpu", 0, np.float32, self._image.shape, self._image.ctypes.data)
+            self._session.run_with_iobinding(binding)
         except Exception as error:  # see _open
             raise BackendError("ONNX Runtime failed on {}: {}".format(self.device, _first_line(error)))
 

@@ -30,10 +30,10 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def fraction(text: str) -> float:
-    """A number from 0 to 1."""
+    """A number above 0, to 1."""
     value = number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError("{}: from 0.0 to 1.0 is allowed".format(text))
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError("{}: above 0.0, to 1.0, is allowed".format(text))
     return value
 
 
@@ -47,7 +47,7 @@ def number(text: str) -> float:
 
 def count(text: str) -> int:
     """A whole number from 1."""
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdigit() or not 1 <= int(text) < 2 ** 63:
         raise argparse.ArgumentTypeError("{!r}: a whole number from 1 is allowed".format(text))
     return int(text)
 

@@ -104,8 +104,8 @@ def _settings(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Find
 
 def _state(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
     state = found["state"]
-    there = state
-    while not os.path.exists(there):  # the first folder above that exists would hold it
+    there = state  # or the first folder above that exists: it would hold it
+    while not os.path.exists(there) and os.path.dirname(there) != there:
         there = os.path.dirname(there)
     if not os.access(there, os.W_OK) or not os.path.isdir(there):
         return [Finding("wrong", "state", "{}: cannot be written".format(state),
@@ -120,6 +120,8 @@ def _state(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding
         try:
             items, = connection.execute("SELECT count(*) FROM items").fetchone()
             health, = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.Error as error:
+            raise schema.explain(error, os.path.join(state, schema.FILE))
         finally:
             connection.close()
         findings.append(Finding("ok" if health == "ok" else "wrong", "journal", "{} items, {}".format(items, health),

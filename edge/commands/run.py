@@ -14,6 +14,7 @@ from edge.commands import common
 from edge.commands.common import log
 from edge.decision import Decider
 from edge.errors import JournalError
+from edge.files import path_text
 from edge.frames import open_source
 from edge.frames.base import Prefetch
 from edge.gate import EveryFrame
@@ -81,11 +82,11 @@ def _settings(arguments: argparse.Namespace) -> Any:
 def _sort(sorter: Sorter, journal: Journal, report: Report, source: str) -> None:
     """Run the loop; whatever ends it, what was decided is committed before the summary is printed."""
     ended_by = "failed"
-    journal.begin(source, sorter.classifier)
+    journal.begin(path_text(source), sorter.classifier)
     try:
         ended_by = sorter.run()
     except BaseException as error:
-        ended_by = "failed: {}".format(error)
+        ended_by = "failed: {}".format(path_text(str(error)))
         raise
     finally:
         try:
@@ -132,6 +133,10 @@ class _Prompt:
         self.waiting = True
         try:
             line = sys.stdin.readline()
+        except UnicodeDecodeError:
+            return "?"  # names no class: it is asked again
+        except OSError:  # the terminal has hung up
+            raise EOFError
         finally:
             self.waiting = False
         if not line:

@@ -20,6 +20,8 @@ def open_source(uri: str, watch: bool, stop: threading.Event, is_done: Callable[
     stop ends it; is_done tells by a frame's key whether it was recorded before (asked for watched folders only).
     Raises SourceError or UsageError.
     """
+    if not uri:
+        raise UsageError("source: is empty; a folder, a picture file or sim: is allowed")
     if uri == "sim:" or uri.startswith("sim:?"):
         if watch:
             raise UsageError("--watch goes with a folder, not with {}".format(uri))

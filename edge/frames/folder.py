@@ -4,10 +4,11 @@ import os
 import re
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from edge.clock import Clock
 from edge.errors import PictureError, SourceError
+from edge.files import path_text
 from edge.frames import pictures
 from edge.frames.base import Frame
 
@@ -29,11 +30,6 @@ class Found(NamedTuple):
         return "{}|{}|{}".format(path_text(self.path), self.size, self.mtime_ns)
 
 
-def path_text(path: str) -> str:
-    """A path as text that can be kept and printed, also where its bytes are no UTF-8 or the locale is C."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def natural_key(path: str) -> Tuple[Any, ...]:
     """Sorts glass2 before glass10."""
     return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part.lower())
@@ -46,8 +42,8 @@ def list_pictures(folder: str) -> List[Found]:
     Raises SourceError when the folder cannot be read.
     """
     def fail(error: OSError) -> None:
-        if isinstance(error, FileNotFoundError) and error.filename != folder:
-            return  # a folder below it was taken away meanwhile
+        if error.filename != folder:
+            return  # a folder below it was taken away meanwhile, or is closed to us (lost+found, say)
         raise SourceError("{}: folder cannot be read: {}".format(error.filename or folder, error.strerror))
 
     found = []
@@ -56,12 +52,9 @@ def list_pictures(folder: str) -> List[Found]:
         for name in names:
             if pictures.format_of_name(name) and not name.startswith("."):
                 path = os.path.join(root, name)
-                try:
-                    # a dangling link is an item that cannot be read
-                    status = os.stat(path) if os.path.exists(path) else os.lstat(path)
-                except FileNotFoundError:
-                    continue  # taken away meanwhile
-                found.append(Found(path, status.st_size, status.st_mtime_ns))
+                one = _look(path)
+                if one is not None:
+                    found.append(one)
     return sorted(found, key=lambda one: (natural_key(one.path), one.path))
 
 
@@ -112,13 +105,16 @@ class FolderFrames:
                 unchanged_s = now - waiting.setdefault(found.key, now)
                 if unchanged_s < SETTLE_S or (unchanged_s < GIVE_UP_S and not _is_whole(found.path)):
                     continue
+                if _look(found.path) != found:  # the listing is old by now: it is judged anew in the next one
+                    continue
                 handed_out.add(found.key)
                 del waiting[found.key]
                 if not self._is_done(found.key):
                     yield found
                     if self._stop.is_set():
                         return
-            self._clock.wait(self._stop, POLL_S)
+            # A folder of many thousand files takes long to list: the sorting shall have most of the time
+            self._clock.wait(self._stop, max(POLL_S, 4 * (self._clock.mono_s() - now)))
 
 
 def read_frame(path: str, key: str, clock: Clock) -> Frame:
@@ -133,6 +129,15 @@ def read_frame(path: str, key: str, clock: Clock) -> Frame:
         error = str(problem)
     decode_ms = (time.perf_counter() - started) * 1000
     return Frame(path_text(path), key, image_bgr, data, captured_mono_s, captured_wall_s, decode_ms, error)
+
+
+def _look(path: str) -> Optional[Found]:
+    """The file as it is now; None when it was taken away meanwhile. A dangling link is an item that cannot be read."""
+    try:
+        status = os.stat(path) if os.path.exists(path) else os.lstat(path)
+    except OSError:
+        return None
+    return Found(path, status.st_size, status.st_mtime_ns)
 
 
 def _is_whole(path: str) -> bool:

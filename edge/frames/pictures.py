@@ -5,6 +5,7 @@ header claims. So the few bytes that tell format, size and end are read here fir
 """
 
 import os
+import stat
 import struct
 from typing import NamedTuple, Optional
 
@@ -114,10 +115,13 @@ def read(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def read_bytes(path: str) -> bytes:
     """Read a picture file whole. Raises PictureError when it cannot be read or is larger than MAX_BYTES."""
     try:
-        if os.path.getsize(path) > MAX_BYTES:
-            raise PictureError("{} bytes is more than the {} that are read".format(os.path.getsize(path), MAX_BYTES))
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # opening a FIFO may never return
+            raise PictureError("cannot be read: not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise PictureError("{} bytes is more than the {} that are read".format(status.st_size, MAX_BYTES))
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise PictureError("cannot be read: {}".format(error.strerror or error))
 

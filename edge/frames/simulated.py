@@ -12,6 +12,8 @@ from edge.errors import UsageError
 from edge.frames.base import Frame
 from edge.frames.drawn import MATERIALS, draw_named
 
+MAX_SEED, ITEMS_APART = 10 ** 6, 1000  # drawings of one seed and the next; below the trainer's and the golden ones
+
 
 class SimulatedFrames:
     """Drawn items in random order. The material stands in the frame's source: sim:glass/17."""
@@ -24,18 +26,18 @@ class SimulatedFrames:
         """sim: or sim:?seed=7. Raises UsageError."""
         options = dict(parse_qsl(uri.partition("?")[2], keep_blank_values=True))
         seed = options.pop("seed", "0")
-        if options or not seed.isdigit():
-            raise UsageError("source {}: sim: or sim:?seed=NUMBER is allowed".format(uri))
+        if options or not seed.isdigit() or int(seed) >= MAX_SEED:
+            raise UsageError("source {}: sim: or sim:?seed=NUMBER, below {}, is allowed".format(uri, MAX_SEED))
         return cls(int(seed), stop, clock)
 
     def __iter__(self) -> Iterator[Frame]:
-        order = np.random.RandomState(self.seed % 2 ** 32)
+        order = np.random.RandomState(self.seed)
         number = 0
         while not self._stop.is_set():
             material = MATERIALS[order.randint(len(MATERIALS))]
             captured_mono_s, captured_wall_s = self._clock.mono_s(), self._clock.wall_s()
             started = time.perf_counter()
-            image_bgr = draw_named(material, self.seed * 1000 + number)
+            image_bgr = draw_named(material, (self.seed * ITEMS_APART + number) % (MAX_SEED * ITEMS_APART))
             name = "sim:{}/{}".format(material, number)
             yield Frame(name, "{}|{}".format(name, self.seed), image_bgr, None, captured_mono_s, captured_wall_s,
                         (time.perf_counter() - started) * 1000)

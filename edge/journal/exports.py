@@ -10,7 +10,7 @@ from typing import IO, Any, Dict, Iterable, Iterator, List, Optional
 
 from edge.clock import Clock
 from edge.errors import JournalError
-from edge.files import replace_durably
+from edge.files import path_text, replace_durably
 from edge.journal import schema
 
 KINDS = ("results", "overrides", "queue")
@@ -99,7 +99,7 @@ def _log_entry(row: sqlite3.Row, state: str) -> Dict[str, Any]:
 
 
 def _kept(row: sqlite3.Row, state: str) -> Optional[str]:
-    return os.path.join(state, *row["picture"].split("/")) if row["picture"] else None
+    return path_text(os.path.join(state, *row["picture"].split("/"))) if row["picture"] else None
 
 
 def _chain(first: Optional[Dict[str, Any]], rest: Iterator[Dict[str, Any]]) -> Iterator[Dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Iterator, Optional, Sequence, Tuple
 
 from edge.clock import Clock, utc_text
 from edge.errors import UsageError
+from edge.files import path_text
 from edge.journal import schema
 
 WAITING = """
@@ -43,8 +44,13 @@ def label(state: str, item: int, class_name: str, by: Optional[str] = None,
         if row["class"] is None:
             raise UsageError("item {}: was a bad picture ({}), there is nothing to label".format(item, row["error"]))
         full_name = resolve_class(class_name, json.loads(row["classes"]))
+        connection.execute("BEGIN IMMEDIATE")
         connection.execute("UPDATE items SET override_class = ?, override_by = ?, override_utc = ? WHERE id = ?",
-                           (full_name, by or user_name(), utc_text(clock.wall_s()), item))
+                           (full_name, path_text(by or user_name()), utc_text(clock.wall_s()), item))
+        if full_name != row["class"]:  # corrected, so worth learning from
+            connection.execute("INSERT OR IGNORE INTO queue (item, reason, queued_utc) VALUES (?, 'override', ?)",
+                               (item, utc_text(clock.wall_s())))
+        connection.execute("COMMIT")
         return row["class"], full_name
     except sqlite3.Error as error:
         raise schema.explain(error, state)

@@ -22,6 +22,7 @@ from edge.journal.record import Record
 
 QUEUE_FOLDER = "queue"
 HANDOVER = 256  # records that may wait; beyond that the loop waits too, rather than losing any
+PICTURE_BYTES = 32 * 1024 * 1024  # of kept pictures that may wait; likewise
 INSERT = ("INSERT INTO items (run, sequence, captured_mono_s, captured_utc, clock_synchronised, source, source_key, "
           "class, probabilities, confidence, decision, threshold, model_version, backend, precision, decode_ms, "
           "preprocess_ms, infer_ms, decide_ms, total_ms, override_class, override_by, override_utc, picture, error) "
@@ -47,6 +48,9 @@ class Journal:
         self._connection = schema.connect(state)
         self._waiting: queue.Queue = queue.Queue(maxsize=HANDOVER)
         self._failure: Optional[JournalError] = None
+        self._reader: Optional[sqlite3.Connection] = None
+        self._waiting_bytes = 0  # of pictures that wait with their records; changed under self._bytes_change
+        self._bytes_change = threading.Condition()
         self._run = 0
         self._thread: Optional[threading.Thread] = None
         self.committed = 0
@@ -54,12 +58,13 @@ class Journal:
 
     def is_recorded(self, source_key: str) -> bool:
         """Whether any run has recorded this very picture. For another thread than record()'s: its own connection."""
-        connection = sqlite3.connect(self.path, timeout=schema.BUSY_S)
         try:
-            found = connection.execute("SELECT 1 FROM items WHERE source_key = ? LIMIT 1", (source_key,)).fetchone()
-            return found is not None
-        finally:
-            connection.close()
+            if self._reader is None:
+                self._reader = sqlite3.connect(self.path, timeout=schema.BUSY_S, check_same_thread=False)
+            found = self._reader.execute("SELECT 1 FROM items WHERE source_key = ? LIMIT 1", (source_key,)).fetchone()
+        except sqlite3.Error as error:
+            raise schema.explain(error, self.path)
+        return found is not None
 
     def begin(self, source: str, classifier: Classifier) -> int:
         """Record the start of a run and start the writer; returns the run's number. Raises JournalError."""
@@ -79,6 +84,11 @@ class Journal:
 
     def record(self, record: Record) -> None:
         """Hand a record over; it is committed within a group commit. Raises JournalError once the writer failed."""
+        size = len(record.picture or b"")
+        with self._bytes_change:
+            while self._waiting_bytes and self._waiting_bytes + size > PICTURE_BYTES and self._failure is None:
+                self._bytes_change.wait(0.5)
+            self._waiting_bytes += size
         while True:
             if self._failure is not None:
                 raise self._failure
@@ -107,6 +117,8 @@ class Journal:
             self._failure = schema.explain(error, self.path)
         finally:
             self._connection.close()
+            if self._reader is not None:
+                self._reader.close()
         if self._failure is not None:
             raise self._failure
 
@@ -139,6 +151,9 @@ class Journal:
 
     def _commit(self, group: List[Record]) -> None:
         paths = [self._keep_picture(record) for record in group]  # before the rows that name them
+        with self._bytes_change:
+            self._waiting_bytes -= sum(len(record.picture or b"") for record in group)
+            self._bytes_change.notify()
         synchronised = self._clock.synchronised()
         numbers = []
         self._connection.execute("BEGIN IMMEDIATE")
@@ -177,7 +192,11 @@ class Journal:
             self.pictures_not_kept += 1
             return None
         folder = os.path.join(self.state, QUEUE_FOLDER)
-        os.makedirs(folder, exist_ok=True)
         name = "{}-{}{}".format(self._run, record.sequence, record.picture_suffix)
-        write_durably(os.path.join(folder, name), record.picture)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            write_durably(os.path.join(folder, name), record.picture)
+        except OSError:
+            self.pictures_not_kept += 1
+            return None
         return "{}/{}".format(QUEUE_FOLDER, name)

@@ -27,7 +27,7 @@ class FakeClock(Clock):
     """Stands still until it is moved; waiting moves it. during_wait(clock) is called in each wait."""
 
     def __init__(self, mono_s=100.0, wall_s=1763802900.0):
-        super(FakeClock, self).__init__()
+        super().__init__()
         self.mono, self.wall, self.waits, self.during_wait = mono_s, wall_s, [], None
 
     def mono_s(self):
@@ -205,7 +205,8 @@ def small_disk(tmp_path):
     os.mkdir(path)
     if not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("mounting a small file system needs root on Linux")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path], stderr=subprocess.PIPE)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path], stderr=subprocess.PIPE,
+                             check=False)
     if mounted.returncode:
         pytest.skip("cannot mount here: {}".format(mounted.stderr.decode().strip()))
     yield types.SimpleNamespace(

@@ -176,7 +176,8 @@ def converse(command, answers, timeout_s=60):
             break
         text += data.decode("utf-8", "replace")
         if typed < len(answers) and text.count(": ", text.rfind("\n") + 1) and text.endswith(": "):
-            os.write(terminal, answers[typed].encode())
+            answer = answers[typed]
+            os.write(terminal, answer if isinstance(answer, bytes) else answer.encode())
             typed += 1
     _, status = os.waitpid(process_id, 0)
     os.close(terminal)
@@ -197,6 +198,50 @@ def test_override_at_a_terminal_takes_yes_no_abbreviations_and_asks_again_after_
     overrides = json.loads(scrapsort("export", "overrides", "--state", state, "-o", "-")[1])
     assert [(o["predicted_class"], o["correct_class"]) for o in overrides] == [r for r in rows if r[1]
                                                                                and r[0] != r[1]]
+
+
+def test_bytes_that_are_no_text_are_asked_again_at_the_prompt(belt, state):
+    command = [sys.executable, "-m", "edge", "run", "--source", str(belt), "--state", str(state), "--override",
+               "--limit", "1"]
+    code, text = converse(command, [b"gl\xe4ss\n", "glass\n"])
+    assert code == 0 and "once more" in text and "1 items in" in text, text
+
+
+def test_a_label_that_corrects_puts_the_item_in_the_retraining_queue(belt, state):
+    _, out, _ = scrapsort("run", "--source", belt, "--state", state, "--format", "json", "--limit", "1")
+    sorted_as = json_lines(out)[0]["predicted_class"]
+    scrapsort("review", "label", "1", sorted_as, "--state", state)
+    assert json.loads(scrapsort("export", "queue", "--state", state, "-o", "-")[1]) == []
+    other = "paper" if sorted_as != "paper" else "glass"
+    scrapsort("review", "label", "1", other, "--state", state)
+    queue = json.loads(scrapsort("export", "queue", "--state", state, "-o", "-")[1])
+    assert [entry["correct_class"] for entry in queue] == [other]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_fifo_named_like_a_picture_is_a_bad_item_and_not_a_hang(belt, state):
+    os.mkfifo(str(belt / "item99.jpg"))
+    code, out, _ = scrapsort("run", "--source", belt, "--state", state, "--format", "json")
+    assert code == 0 and json_lines(out)[-1]["errors"] == 1 and "not a regular file" in out
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line(belt, state):
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen([sys.executable, "-m", "edge", "run", "--source", str(belt), "--state", str(state),
+                                    "--quiet"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE)
+        errors = process.communicate(timeout=60)[1].decode("utf-8")
+    assert process.returncode == 1 and "No space left" in errors and "Traceback" not in errors
+
+
+def test_doctor_reports_a_damaged_journal(belt, state):
+    scrapsort("run", "--source", belt, "--state", state, "--quiet")
+    path = state / "journal.db"
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"x" * (len(data) - 4096)
+    path.write_bytes(bytes(data))
+    code, out, err = scrapsort("doctor", "--state", state)
+    assert code == 1 and "Traceback" not in err and "wrong" in out and "journal.db" in out
 
 
 def test_ctrl_c_at_the_prompt_ends_the_run_with_a_summary(belt, state):
@@ -251,6 +296,11 @@ def test_watch_takes_files_as_they_arrive_and_a_restart_goes_on(belt, state, tmp
     assert [json.loads(line)["event"] for line in rest.decode("utf-8").splitlines()] == ["summary"]
 
 
+def test_a_limit_ends_a_watched_folder_too(belt, state):
+    code, out, _ = scrapsort("run", "--source", belt, "--watch", "--limit", "12", "--state", state, "--format", "json")
+    assert code == 0 and json_lines(out)[-1]["ended_by"] == "limit reached" and json_lines(out)[-1]["items"] == 12
+
+
 def test_a_closed_pipe_ends_the_run_and_keeps_what_is_recorded(belt, state):
     command = "{} -m edge run --source sim: --limit 200 --state {} --format json | head -n 1".format(
         sys.executable, state)
@@ -279,7 +329,11 @@ ONE_LINERS = [
     # what, arguments, exit code, words that the one line on stderr must have
     ("no command", [], 2, ["a command is needed"]),
     ("unknown command", ["sort"], 2, ["invalid choice"]),
-    ("threshold above 1", ["run", "--threshold", "1.5"], 2, ["--threshold", "0.0 to 1.0"]),
+    ("threshold above 1", ["run", "--threshold", "1.5"], 2, ["--threshold", "to 1.0"]),
+    ("threshold of nothing", ["run", "--threshold", "0"], 2, ["--threshold", "above 0.0"]),
+    ("source that an unset variable left empty", ["run", "--source", ""], 2, ["source", "empty"]),
+    ("seed beyond the last", ["run", "--source", "sim:?seed=1000000"], 2, ["seed=NUMBER", "1000000"]),
+    ("item number beyond SQLite's", ["review", "label", "99999999999999999999", "glass"], 2, ["999999"]),
     ("interval that is no number", ["run", "--interval", "soon"], 2, ["--interval", "soon"]),
     ("negative interval", ["run", "--interval=-1"], 2, ["source.interval_s", "-1"]),
     ("limit of nothing", ["run", "--limit", "0"], 2, ["--limit"]),

@@ -210,9 +210,10 @@ def test_the_writing_connection_is_durable(state):
 
 def test_sql_stays_within_sqlite_3_22():
     """JetPack 4 has 3.22: no UPSERT (3.24), window functions (3.25), RETURNING (3.35) and their like."""
-    newer = re.compile(r"\bRETURNING\b|\bON CONFLICT\b[^;]*\bDO\b|\bOVER\s*\(|\bRENAME COLUMN\b|\bDROP COLUMN\b|->>?\s*'"
-                       r"|\bFILTER\s*\(|\bNULLS (FIRST|LAST)\b|\bGENERATED ALWAYS\b|\bVACUUM INTO\b|\bMATERIALIZED\b"
-                       r"|\bUPDATE\b[^;\"]*\bSET\b[^;\"]*\bFROM\b|\)\s*STRICT\b|\biif\(", re.IGNORECASE)
+    newer = re.compile(r"\bRETURNING\b|\bON CONFLICT\b[^;]*\bDO\b|\bOVER\s*\(|\bRENAME COLUMN\b|\bDROP COLUMN\b"
+                       r"|->>?\s*'|\bFILTER\s*\(|\bNULLS (FIRST|LAST)\b|\bGENERATED ALWAYS\b|\bVACUUM INTO\b"
+                       r"|\bMATERIALIZED\b|\bUPDATE\b[^;\"]*\bSET\b[^;\"]*\bFROM\b|\)\s*STRICT\b|\biif\(",
+                       re.IGNORECASE)
     paths = glob.glob(os.path.join(REPOSITORY, "edge", "journal", "*.py"))
     assert len(paths) >= 6
     for path in paths:
@@ -364,8 +365,6 @@ def test_a_disk_that_is_really_full(small_disk, make_record, run_of):
     assert "free some space; nothing that was recorded is lost" in str(error)
     with pytest.raises(JournalError):
         journal.close()
-    with open(os.path.join(small_disk.path, "journal.db-wal"), "ab"):
-        pass  # what is recorded may still be in the log; reading needs no space
     assert [row["sequence"] for row in rows(small_disk.path)] == confirmed == list(range(1, len(confirmed) + 1))
     assert len(confirmed) > 100
 
@@ -374,13 +373,15 @@ def test_no_space_for_a_picture(small_disk, make_record, run_of):
     journal = Journal(small_disk.path, 0.0, 1, keep_free_mb=0)
     journal.begin("/belt", run_of)
     error, _ = fill(journal, make_record, queue_reason="asked", picture=b"x" * 200000)
-    assert "No space left" in str(error) and "free some space" in str(error)
+    # pictures give way first; the records went on until the disk was full for them, too
+    assert journal.pictures_not_kept > 0 and "full" in str(error) and "free some space" in str(error)
     with pytest.raises(JournalError):
         journal.close()
     folder = os.path.join(small_disk.path, "queue")
     assert all(name.startswith("1-") and os.path.getsize(os.path.join(folder, name)) == 200000
                for name in os.listdir(folder))  # whole or not at all
-    assert {row["picture"] for row in rows(small_disk.path)} <= {"queue/" + name for name in os.listdir(folder)}
+    kept = {row["picture"] for row in rows(small_disk.path)}
+    assert None in kept and kept - {None} <= {"queue/" + name for name in os.listdir(folder)}
 
 
 def test_pictures_are_not_kept_when_space_is_short_but_records_are(small_disk, make_record, run_of):
@@ -430,7 +431,7 @@ def test_a_damaged_journal_is_refused_and_kept(state, word, content):
 
 def test_a_state_folder_that_is_a_file(tmp_path):
     path = tmp_path / "state"
-    path.write_text(u"x")
+    path.write_text("x")
     for use in (Journal, StateLock):
         with pytest.raises(JournalError) as caught:
             use(str(path))
@@ -528,9 +529,8 @@ def test_the_lock_is_free_once_its_holder_was_killed(state):
     process = hold(state)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    with StateLock(state) as lock:
-        with open(lock.path) as file:
-            assert file.read() == "{}\n".format(os.getpid())  # the dead one's number is gone
+    with StateLock(state) as lock, open(lock.path) as file:
+        assert file.read() == "{}\n".format(os.getpid())  # the dead one's number is gone
     finish(process)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.frames.drawn import draw_named
-from edge.preprocess import LETTERBOX_GREY, InputSpec, Preprocessor
+from edge.preprocess import InputSpec, Preprocessor
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 SIZES = [(224, 224), (384, 512), (512, 384), (100, 60), (60, 100), (224, 300), (300, 224), (1, 1), (1, 1000),
@@ -30,8 +30,8 @@ def area_weights(old, new):
 def linear_weights(old, new):
     """(new, old): each new pixel lies between two old ones; beyond the outermost centres they are repeated."""
     weights = np.zeros((new, old))
-    for row, at in enumerate((np.arange(new) + 0.5) * old / new - 0.5):
-        at = min(max(at, 0.0), old - 1.0)
+    for row, centre in enumerate((np.arange(new) + 0.5) * old / new - 0.5):
+        at = min(max(centre, 0.0), old - 1.0)
         left = min(int(at), old - 1)
         right = min(left + 1, old - 1)
         weights[row, left] += 1 - (at - left)
@@ -53,7 +53,7 @@ def stretch(image, side):
 def letterbox(image, side):
     scale = side / float(max(image.shape[:2]))
     height, width = (max(1, int(round(length * scale))) for length in image.shape[:2])
-    out = np.full((side, side, 3), float(LETTERBOX_GREY))
+    out = np.full((side, side, 3), 114.0)
     top, left = (side - height) // 2, (side - width) // 2
     out[top:top + height, left:left + width] = resampled(image, height, width)
     return out
@@ -131,7 +131,7 @@ def test_mean_and_std_are_those_of_the_spec():
 def test_letterbox_keeps_the_aspect_and_centres_on_grey(height, width, top, left, high, wide):
     image = np.full((height, width, 3), 250, np.uint8)
     preprocessor = Preprocessor(InputSpec(64, 64, "letterbox"))
-    expected = np.full((64, 64, 3), LETTERBOX_GREY)
+    expected = np.full((64, 64, 3), 114)
     expected[top:top + high, left:left + wide] = 250
     assert np.array_equal(preprocessor.resize(image), expected)
     assert preprocessor.resize(photograph(48, 64)) is not None  # another shape in between leaves nothing behind

@@ -66,7 +66,7 @@ def summary_of(make_record):
             make_record(4, override=right, total_ms=10.0),  # confirmed, not overridden
             make_record(5, override=wrong, queue_reason="override", total_ms=10.0),
             make_record(6, decision="error", class_name=None, confidence=None, error="truncated", total_ms=9999.0)):
-        summary.add(record, 101.0 + record.sequence)
+        summary.add(record)
     return summary
 
 

@@ -27,13 +27,13 @@ def server():
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(CONTENT) - start))
             self.end_headers()
-            self.wfile.write(CONTENT[start:])
+            self.wfile.write(CONTENT[start:start + self.server.at_most])
 
         def log_message(self, *arguments):
             pass
 
     instance = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    instance.ranges, instance.asked = True, []
+    instance.ranges, instance.asked, instance.at_most = True, [], len(CONTENT)
     thread = threading.Thread(target=instance.serve_forever)
     thread.start()
     instance.url = f"http://127.0.0.1:{instance.server_port}/dataset-resized.zip"
@@ -59,6 +59,15 @@ def test_goes_on_where_it_stopped(server, tmp_path, ranges):
 
 def test_a_run_stopped_before_the_rename_needs_no_new_byte(server, tmp_path):
     (tmp_path / "dataset-resized.zip.part").write_bytes(CONTENT)
+    assert download(tmp_path, server.url, SHA256).read_bytes() == CONTENT
+
+
+def test_a_connection_that_ends_early_is_gone_on_with(server, tmp_path):
+    server.at_most = 200_000
+    with pytest.raises(TrainerError, match="connection lost at 200000"):
+        download(tmp_path, server.url, SHA256)
+    with pytest.raises(TrainerError, match="connection lost at 400000"):
+        download(tmp_path, server.url, SHA256)
     assert download(tmp_path, server.url, SHA256).read_bytes() == CONTENT
 
 

@@ -103,6 +103,12 @@ def test_the_bundle_opens_and_a_foreign_split_is_refused(exported, tmp_path):
         export(run / "best.pt", tmp_path / "other", tmp_path / "b", name="x")
 
 
+def test_evaluating_on_another_split_is_refused(exported, drawn_data, tmp_path):
+    foreign = dict(drawn_data[1], hash="0" * 64)
+    with pytest.raises(TrainerError, match="may have been trained on"):
+        evaluate(Bundle(str(exported[0])), drawn_data[0], foreign, "test", tmp_path)
+
+
 def test_golden_pictures_are_drawn_and_answered_by_each_role(exported):
     golden = Bundle(str(exported[0])).golden()
     assert golden.images_rgb.shape == (24, 224, 224, 3) and sorted(golden.logits) == sorted(ROLES)

@@ -137,7 +137,8 @@ def test_the_hash_is_blind_to_encoding_but_not_to_the_picture():
     one, other = draw_named("glass", 1), draw_named("glass", 2)
     recoded = cv2.imdecode(cv2.imencode(".jpg", one, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR)
     distance = (perceptual_hash(one) ^ perceptual_hash(recoded)).bit_count()
-    assert distance <= 4 < 10 <= (perceptual_hash(one) ^ perceptual_hash(other)).bit_count()
+    assert distance <= 4
+    assert (perceptual_hash(one) ^ perceptual_hash(other)).bit_count() >= 10
 
 
 def test_the_same_picture_under_two_labels_is_reported_and_not_split(tree, tmp_path):

@@ -93,6 +93,19 @@ def test_frozen_stages_keep_their_weights_and_statistics(drawn_data, tmp_path):
         assert torch.equal(after[name], more[name]) == (frozen or name.endswith("num_batches_tracked")), name
 
 
+def test_a_run_may_start_from_an_earlier_one_of_the_same_split(drawn_data, unbroken, tmp_path):
+    options = Options(**{**QUICK.__dict__, "epochs": 1, "init": str(unbroken / "best.pt")})
+    train(drawn_data[0], tmp_path / "more", options)
+    state = torch.load(tmp_path / "more" / "best.pt", weights_only=True)
+    assert state["started_from"]["options"]["epochs"] == QUICK.epochs
+    from conftest import write_tree
+
+    from trainer.prepare import prepare
+    prepare(write_tree(tmp_path / "in", 10, seed=70), tmp_path / "other")
+    with pytest.raises(TrainerError, match="may have been trained on"):
+        train(tmp_path / "other", tmp_path / "run", options)
+
+
 def test_drawn_pictures_are_mixed_in(drawn_data, tmp_path):
     options = Options(**{**QUICK.__dict__, "epochs": 1, "drawn": 4})
     train(drawn_data[0], tmp_path, options)

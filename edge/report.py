@@ -68,7 +68,7 @@ class JsonReport(Report):
         if self._quiet:
             return
         try:
-            self._print(json.dumps(self._as_dict(one), ensure_ascii=False) for one in group)
+            self._print(json.dumps(self._as_dict(one)) for one in group)
         except BrokenPipeError:
             self._out = open(os.devnull, "w")
             self._stop.set()
@@ -76,7 +76,7 @@ class JsonReport(Report):
     def end(self, ended_by: str) -> None:
         """Print the summary as the last line."""
         values = dict({"event": "summary", "ended_by": ended_by}, **self.summary.as_dict(self._clock.mono_s()))
-        self._print([json.dumps(values, ensure_ascii=False)])
+        self._print([json.dumps(values)])
 
     def _as_dict(self, one: Committed) -> Dict[str, Any]:
         record = one.record

@@ -64,7 +64,7 @@ def _show_text(record: Record, classes: Sequence[str], top: int) -> None:
 
 
 def _show_json(record: Record, classes: Sequence[str], top: int) -> None:
-    sys.stdout.write(json.dumps(answer_fields(record, classes), ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(answer_fields(record, classes)) + "\n")
 
 
 class _Csv:

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     wrong = [finding for finding in findings if finding.level == "wrong"]
     if arguments.format == "json":
         report = {"findings": [finding._asdict() for finding in findings], "wrong": len(wrong)}
-        sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
     else:
         for finding in findings:
             remedy = "\n        -> {}".format(finding.remedy) if finding.remedy else ""

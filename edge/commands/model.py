@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "verify":
         return _verify(bundle)
     if arguments.format == "json":
-        sys.stdout.write(json.dumps(bundle.manifest, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(bundle.manifest, indent=2) + "\n")
         return 0
     sys.stdout.write("\n".join(_lines(bundle)) + "\n")
     return 0
@@ -70,5 +70,5 @@ def _lines(bundle: Bundle) -> list:
                 scores["pictures"], metrics.get("split", ""), scores["accuracy"], scores["macro_f1"],
                 scores["calibration_error"]))
     for key, value in sorted(manifest.get("provenance", {}).items()):
-        lines.append("{}: {}".format(key, json.dumps(value, ensure_ascii=False)))
+        lines.append("{}: {}".format(key, json.dumps(value)))
     return lines

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
             sys.stdout.write(json.dumps({
                 "item": row["id"], "timestamp": row["captured_utc"], "image_path": picture,
                 "predicted_class": row["class"], "confidence": row["confidence"],
-                "reason": row["reason"] or "low_confidence"}, ensure_ascii=False) + "\n")
+                "reason": row["reason"] or "low_confidence"}) + "\n")
         else:
             sys.stdout.write("{:>8d}  {}  {:<10s} {:6.1%}  {:<14s}  {}\n".format(
                 row["id"], row["captured_utc"], row["class"], row["confidence"], row["reason"] or "low_confidence",

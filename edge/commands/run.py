@@ -125,13 +125,16 @@ class _Prompt:
     """Asks on stderr, so that stdout stays clean for machines."""
 
     waiting = False
+    ended = False  # by a signal
 
     def ask(self, prompt: str) -> str:
         """A line typed at the terminal; raises EOFError at its end, and when a signal ends the run meanwhile."""
-        sys.stderr.write(prompt)
-        sys.stderr.flush()
-        self.waiting = True
+        self.waiting = True  # before the prompt: who reads it may press Ctrl-C at once
         try:
+            if self.ended:
+                raise EOFError
+            sys.stderr.write(prompt)
+            sys.stderr.flush()
             line = sys.stdin.readline()
         except UnicodeDecodeError:
             return "?"  # names no class: it is asked again
@@ -163,6 +166,7 @@ class _Signals:
     def _on_signal(self, number: int, frame: Any) -> None:
         signal.signal(number, self._before[number])
         self._stop.set()
+        self._prompt.ended = True
         if self._prompt.waiting:  # else the loop would wait for an answer first
             raise EOFError
 

@@ -112,7 +112,7 @@ def _write(file: Any, rows: Iterable[Dict[str, Any]], columns: Iterable[str], fo
     if form == "json":
         separator = "[\n"
         for row in rows:
-            file.write(separator + json.dumps(row, ensure_ascii=False))
+            file.write(separator + json.dumps(row))
             separator = ",\n"
         file.write("\n]\n" if separator == ",\n" else "[]\n")
         return

@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
             except BaseException:
                 journal.close()
                 raise
-            _say_start(settings, state, classifier)
             with _Signals(stop, prompt):
+                _say_start(settings, state, classifier)  # whoever has read it may send a signal
                 _sort(sorter, journal, report, settings.source.uri)
     return 0
 

@@ -17,7 +17,7 @@ from edge.frames.drawn import MATERIALS, draw_named
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KILLS = int(os.environ.get("SCRAPSORT_KILLS", "50"))  # scripts/test gives the older lines fewer
-FILES = KILLS * 40
+FILES = KILLS * 100  # more than the killed runs get through
 PICTURES = 12
 
 
@@ -78,12 +78,14 @@ def test_every_recorded_item_survives_kill_9_exactly_once(tmp_path):
     assert interrupted > KILLS // 5, "hardly any kill hit a run that was sorting: the test proves nothing"
 
     process = start(belt, state, receipts)
+    assert b"source" in process.stderr.readline()  # ready for signals
     deadline = time.monotonic() + 300
     while recorded(state) < FILES and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode("utf-8")
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=30) == 0, errors.decode("utf-8")
 
     connection = sqlite3.connect(str(state / "journal.db"))
     rows = connection.execute("SELECT id, source, run, sequence, decision, picture FROM items").fetchall()

@@ -104,5 +104,6 @@ def imports_of(package):
 def test_arrows_point_one_way():
     for path, module in imports_of("edge"):
         assert module not in ("trainer", "engines", "benchmarks", "torch", "PIL", "onnx"), path
-    for path, module in imports_of("trainer"):
-        assert module not in ("benchmarks", "engines"), path
+    if sys.version_info >= (3, 10):  # older ones cannot read the trainer's syntax
+        for path, module in imports_of("trainer"):
+            assert module not in ("benchmarks", "engines"), path

@@ -59,8 +59,7 @@ def export(checkpoint: Path, data: Path, out: Path, *, name: str, roles: tuple[s
     spec = InputSpec()
     float_model = to_onnx(model, spec)
     if torchscript:
-        example = torch.zeros(spec.shape)
-        write_atomically(torchscript, lambda file: torch.jit.save(torch.jit.trace(model, example), file))
+        write_torchscript(model, spec, torchscript)
     files = {}
     for role in tqdm(roles, desc="export", unit="role", leave=False):
         converted = convert(float_model, role, data, split, spec)
@@ -114,6 +113,15 @@ def to_onnx(model: Sorter, spec: InputSpec) -> onnx.ModelProto:
         torch.onnx.export(model, (torch.zeros(spec.shape),), buffer, opset_version=OPSET, dynamo=False,
                           input_names=["image"], output_names=["logits", "features"], do_constant_folding=True)
     return _normalised(onnx.load_from_string(buffer.getvalue()))
+
+
+def write_torchscript(model: Sorter, spec: InputSpec, path: Path) -> None:
+    """The network as TorchScript, for those who load it with libtorch; torch itself would rather have torch.export."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        script = torch.jit.trace(model, torch.zeros(spec.shape))
+        write_atomically(path, lambda file: torch.jit.save(script, file))
 
 
 def convert(float_model: onnx.ModelProto, role: str, data: Path, split: dict, spec: InputSpec) -> onnx.ModelProto:

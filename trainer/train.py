@@ -138,8 +138,10 @@ class Run:
         self.optimiser = torch.optim.AdamW(
             [{"params": p, "lr": peak, "weight_decay": options.weight_decay if is_weight else 0.0}
              for ((_, is_weight), p), peak in zip(groups.items(), peaks, strict=True)])
+        # OneCycleLR divides by the length of the rise less one: a run of a few steps needs a longer share for it
+        rise = options.warmup if options.warmup * self.steps >= 2 else 0.75
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, peaks, total_steps=self.steps,
-                                                            pct_start=options.warmup)
+                                                            pct_start=rise)
 
     @property
     def learning_rate(self) -> float:

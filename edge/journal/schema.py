@@ -3,6 +3,7 @@
 import errno
 import os
 import sqlite3
+import time
 from typing import Tuple
 
 from edge.errors import JournalError
@@ -51,7 +52,7 @@ def connect(state: str) -> sqlite3.Connection:
         os.makedirs(state, exist_ok=True)
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         _migrate(connection, path)
@@ -86,6 +87,19 @@ def explain(error: Exception, path: str) -> JournalError:
     else:
         remedy = "keep the file, move it away and start again; `sqlite3 FILE .recover` reads what can be read"
     return JournalError("journal {}: {}; {}".format(path, text, remedy))
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait for others at this one switch, so we do."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _migrate(connection: sqlite3.Connection, path: str) -> None:

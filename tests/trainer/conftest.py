@@ -3,22 +3,10 @@
 import os
 from pathlib import Path
 
-import cv2
 import pytest
+from drawn_tree import ROOT, write_tree
 
-from edge.frames.drawn import MATERIALS, draw_named
-
-ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("SCRAPSORT_SHARED_DATA", ROOT.parent / "shared" / "data"))
-
-
-def write_tree(root, per_class, classes=MATERIALS, size=(96, 128), seed=0):
-    """A folder per class with drawn JPEGs."""
-    for label in classes:
-        (root / label).mkdir(parents=True, exist_ok=True)
-        for number in range(per_class):
-            cv2.imwrite(str(root / label / f"{label}{number}.jpg"), draw_named(label, seed + number, *size))
-    return root
 
 
 @pytest.fixture(scope="session")

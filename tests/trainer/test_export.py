@@ -52,6 +52,8 @@ def test_the_onnx_files_keep_to_the_contract(exported, role):
     assert ("QuantizeLinear" in operators) == (role == "int8_cpu")
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_every_road_gives_torchs_answers(exported, drawn_data):
     out, run, _ = exported
     data, split = drawn_data
@@ -95,7 +97,7 @@ def test_the_bundle_opens_and_a_foreign_split_is_refused(exported, tmp_path):
         assert classifier.role == "int8_cpu"
     with pytest.raises(TrainerError, match="prepare"):
         export(run / "best.pt", tmp_path, tmp_path / "b", name="x")
-    from conftest import write_tree
+    from drawn_tree import write_tree
 
     from trainer.prepare import prepare
     prepare(write_tree(tmp_path / "in", 5, seed=50), tmp_path / "other")

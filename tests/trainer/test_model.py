@@ -94,11 +94,11 @@ def test_files_that_are_no_weights_are_one_line(tmp_path, name, content, word):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_imagenet_without_a_network_says_what_to_do(monkeypatch):
+def test_imagenet_without_a_network_says_what_to_do(monkeypatch, tmp_path):
     def refuse(*arguments, **kwargs):
         raise OSError("no route to host")
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
-    monkeypatch.setattr("torch.hub.os.path.exists", lambda path: False)
+    monkeypatch.setattr("torch.hub.urlopen", refuse)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # where no earlier download lies
     with pytest.raises(TrainerError, match=r"no route to host.*--init FILE"):
         initialise(Sorter(6), "imagenet", [])
 

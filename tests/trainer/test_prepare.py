@@ -7,7 +7,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-from conftest import write_tree
+from drawn_tree import write_tree
 
 from edge.frames.drawn import draw_named
 from trainer.errors import TrainerError
@@ -188,8 +188,8 @@ def test_trashnet_as_it_is_published(shared_data, tmp_path):
     for label, total in (("cardboard", 363), ("glass", 451), ("metal", 369), ("paper", 535), ("plastic", 434),
                          ("trash", 123)):
         counts = [split["counts"][part][label] for part in ("train", "val", "test")]
-        assert sum(counts) == total and counts[1] == pytest.approx(total / 10, abs=1.5)
-        assert counts[2] == pytest.approx(total / 10, abs=1.5)
+        assert sum(counts) == total  # whole groups of near-duplicates may miss the tenth by a few
+        assert counts[1:] == pytest.approx([total / 10] * 2, abs=3)
     hashes = np.array([int(f["phash"], 16) for f in split["files"]], np.uint64)
     sides = np.array([f["split"] for f in split["files"]])
     for i in range(len(hashes)):

@@ -98,7 +98,7 @@ def test_a_run_may_start_from_an_earlier_one_of_the_same_split(drawn_data, unbro
     train(drawn_data[0], tmp_path / "more", options)
     state = torch.load(tmp_path / "more" / "best.pt", weights_only=True)
     assert state["started_from"]["options"]["epochs"] == QUICK.epochs
-    from conftest import write_tree
+    from drawn_tree import write_tree
 
     from trainer.prepare import prepare
     prepare(write_tree(tmp_path / "in", 10, seed=70), tmp_path / "other")

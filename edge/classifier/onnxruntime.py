@@ -28,8 +28,9 @@ class OnnxRuntimeClassifier(Classifier):
         wanted, model = providers(), self.bundle.read(self.role)
         options = ort.SessionOptions()
         options.log_severity_level = 3  # its warnings are about graph clean-up; failures are raised
-        # Between two pictures its threads would spin on cores that the decoder needs
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Its threads spin while they wait for each other within a picture, which is fast, but not between two
+        # pictures: the decoder needs the cores then
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             with contextlib.redirect_stdout(sys.stderr):  # it prints its fall-backs, and stdout is for machines
                 self._session = ort.InferenceSession(model, options, providers=wanted)

@@ -100,7 +100,7 @@ def answer_fields(record: Record, classes: Sequence[str]) -> Dict[str, Any]:
 
 def item_lines(record: Record, classes: Sequence[str], blocks: bool, top: int = 3) -> List[str]:
     """An item as text with its top classes; blocks: draw bars with block characters, else with #."""
-    name = os.path.basename(record.source)
+    name = record.source if record.source.startswith("sim:") else os.path.basename(record.source)
     if record.decision == ERROR:
         return ["#{:<5d} {:<28.28s} BAD PICTURE: {} ({})".format(record.sequence, name, record.error, record.source)]
     mark = ""

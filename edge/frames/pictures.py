@@ -40,7 +40,7 @@ def probe(data: bytes) -> PictureInfo:
             return _probe_jpeg(data)
         if data[:8] == b"\x89PNG\r\n\x1a\n":
             width, height = struct.unpack(">II", data[16:24])
-            return PictureInfo("png", width, height, data.find(b"IEND\xaeB`\x82", max(0, len(data) - 4096)) >= 0)
+            return PictureInfo("png", width, height, data.rfind(b"IEND\xaeB`\x82") >= 0)
         if data[:2] == b"BM" and len(data) >= 26:
             size, = struct.unpack("<I", data[2:6])
             width, height = struct.unpack("<ii", data[18:26])

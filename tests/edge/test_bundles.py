@@ -411,3 +411,10 @@ def test_only_folders_with_a_manifest_are_shipped(shipped_path):
     found = bundles.shipped()
     assert any(os.path.samefile(path, shipped_path) for path in found)
     assert all(os.path.isfile(os.path.join(path, "manifest.json")) for path in found)
+
+
+def test_a_current_bundle_that_leads_nowhere_is_not_passed_over(tmp_path):
+    (tmp_path / "models").mkdir()
+    os.symlink(str(tmp_path / "gone"), str(tmp_path / "models" / "current"))
+    with pytest.raises(BundleError, match="not found"):
+        Bundle(find(None, "", str(tmp_path)))

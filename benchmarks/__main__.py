@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 
 from benchmarks import accuracy, latency, pipeline
@@ -25,6 +26,8 @@ def main() -> int:
         module.add(command)
         command.set_defaults(run=module.run)
     arguments = parser.parse_args()
+    if arguments.config:  # the runs that are measured are processes of their own, and shall read the same settings
+        os.environ["SCRAPSORT_CONFIG"] = os.path.abspath(arguments.config)
     try:
         result = arguments.run(arguments)
     except ScrapsortError as error:

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import threading
-from typing import IO, Any, Dict, Iterable, List, Sequence, Tuple
+from typing import IO, Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from edge.decision import ERROR, REVIEW
 from edge.journal.record import Record
@@ -17,7 +17,7 @@ BAR_CELLS = 20
 class Report:
     """Counts only; base of the others. item is called by the loop, committed by the journal's thread."""
 
-    def __init__(self, summary: Summary, clock: Any, out: IO[str] = None):  # type: ignore[assignment]
+    def __init__(self, summary: Summary, clock: Any, out: Optional[IO[str]] = None):
         self.summary, self._clock, self._out = summary, clock, out or sys.stdout
 
     def item(self, record: Record) -> None:
@@ -39,7 +39,7 @@ class Report:
 class TextReport(Report):
     """One item at a time: class, confidence, top 3 with bars, LOW CONFIDENCE, milliseconds."""
 
-    def __init__(self, summary: Summary, clock: Any, classes: Sequence[str], out: IO[str] = None):  # type: ignore
+    def __init__(self, summary: Summary, clock: Any, classes: Sequence[str], out: Optional[IO[str]] = None):
         super().__init__(summary, clock, out)
         self._classes, self._shown = tuple(classes), 0
 
@@ -59,7 +59,7 @@ class JsonReport(Report):
     """One JSON object a line. An item's line is printed once it is on disk, so a line is a receipt."""
 
     def __init__(self, summary: Summary, clock: Any, classes: Sequence[str], stop: threading.Event,
-                 quiet: bool = False, out: IO[str] = None):  # type: ignore[assignment]
+                 quiet: bool = False, out: Optional[IO[str]] = None):
         super().__init__(summary, clock, out)
         self._classes, self._stop, self._quiet = tuple(classes), stop, quiet
 

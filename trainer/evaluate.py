@@ -10,10 +10,11 @@ from tqdm import tqdm
 
 from edge.bundles import Bundle
 from edge.classifier.onnxruntime import OnnxRuntimeClassifier
+from edge.decision import softmax
 from edge.frames import pictures
 from trainer.errors import TrainerError
 from trainer.files import write_json
-from trainer.metrics import softmax, summarise
+from trainer.metrics import summarise
 
 
 @dataclass

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from edge.bundles import FORMAT, MANIFEST, Bundle, seal
 from edge.classifier.onnxruntime import OnnxRuntimeClassifier
+from edge.decision import softmax
 from edge.frames.drawn import MATERIALS as DRAWN
 from edge.frames.drawn import draw_named
 from edge.preprocess import InputSpec, Preprocessor
@@ -27,7 +28,6 @@ from trainer.cache import cached
 from trainer.errors import TrainerError
 from trainer.evaluate import evaluate_roles
 from trainer.files import write_atomically, write_json
-from trainer.metrics import softmax
 from trainer.model import Sorter
 from trainer.prepare import read_split
 from trainer.train import _autocast, predict

@@ -1,16 +1,10 @@
-"""Scores from logits: accuracy, precision, recall, F1, confusion, calibration. Plain numpy, checked against sklearn."""
+"""Scores from logits: accuracy, precision, recall, F1, confusion, calibration, by the appliance's own softmax."""
 
 from __future__ import annotations
 
 import numpy as np
 
-
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """(N, C) probabilities from (N, C) logits, in float64."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(1, keepdims=True)
-    powers = np.exp(scaled)
-    return powers / powers.sum(1, keepdims=True)
+from edge.decision import softmax
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

@@ -9,9 +9,9 @@ import cv2
 import matplotlib
 import numpy as np
 
+from edge.decision import softmax
 from edge.frames import pictures
 from trainer.files import write_atomically
-from trainer.metrics import softmax
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  # the backend must be chosen first

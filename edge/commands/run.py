@@ -95,7 +95,7 @@ def _sort(sorter: Sorter, journal: Journal, report: Report, source: str) -> None
             log.error("%d of %d decided items are recorded", journal.committed, report.summary.items)
             raise
         if journal.pictures_not_kept:
-            log.warning("%d pictures were not kept: less than [journal] keep_free_mb is free",
+            log.warning("%d pictures not kept: [journal] keep_free_mb is not free, or STATE/queue cannot be written",
                         journal.pictures_not_kept)
         report.end(ended_by)
 

@@ -257,6 +257,21 @@ def test_a_rewritten_file_is_a_new_one(tmp_path, clock):
     assert taken[0][1].key != taken[1][1].key
 
 
+def test_a_file_rewritten_while_an_earlier_one_is_sorted_is_taken_once_as_it_is_then(tmp_path, clock):
+    """The listing that found it is old by the time that its turn comes."""
+    first, second = write(tmp_path / "1.jpg"), write(tmp_path / "2.jpg")
+    belt = Belt(tmp_path, clock)
+    frames, taken = iter(belt.frames), []
+    taken.append(next(frames))
+    assert taken[0].source == str(first)
+    write(second, OTHER)
+    taken.append(next(frames))
+    assert taken[1].source == str(second) and taken[1].data == OTHER
+    assert taken[1].key.split("|")[1] == str(len(OTHER)), "under the key of what was read"
+    belt.stop.set()
+    assert list(frames) == []
+
+
 def test_a_touched_file_is_a_new_one(tmp_path, clock):
     path = write(tmp_path / "1.jpg")
     os.utime(str(path), (1000, 1000))

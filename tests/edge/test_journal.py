@@ -549,3 +549,28 @@ def test_probabilities_are_short_but_exact_enough(state, make_record, run_of):
     journal.close()
     kept = json.loads(rows(state)[0]["probabilities"])
     assert kept == [0.333333, 0.666667, 0.0, 0.0]
+
+
+def test_waiting_pictures_are_bounded_in_bytes(tmp_path, make_record, run_of, monkeypatch):
+    """A slow disk must not fill the memory with pictures: the loop waits instead."""
+    monkeypatch.setattr(writer, "PICTURE_BYTES", 10)
+    disk_is_slow, go_on = threading.Event(), threading.Event()
+
+    def on_commit(group):
+        disk_is_slow.set()
+        go_on.wait(10)
+
+    journal = Journal(str(tmp_path), 0.0, 1, on_commit=on_commit)
+    journal.begin("/belt", run_of)
+    keep = {"queue_reason": "asked", "picture": b"12345678"}
+    journal.record(make_record(1, **keep))
+    assert disk_is_slow.wait(10)
+    journal.record(make_record(2, **keep))  # 8 of 10 bytes wait
+    third = threading.Thread(target=lambda: journal.record(make_record(3, **keep)))
+    third.start()
+    third.join(0.3)
+    assert third.is_alive(), "handed over beyond the bound"
+    go_on.set()
+    third.join(10)
+    journal.close()
+    assert not third.is_alive() and journal.committed == 3

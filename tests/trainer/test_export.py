@@ -10,12 +10,12 @@ import torch
 from edge.bundles import Bundle
 from edge.classifier import open_classifier
 from edge.classifier.onnxruntime import OnnxRuntimeClassifier
+from edge.decision import softmax
 from edge.frames import pictures
 from edge.preprocess import Preprocessor
 from trainer.errors import TrainerError
 from trainer.evaluate import evaluate
 from trainer.export import export, fit_temperature, load_checkpoint
-from trainer.metrics import softmax
 from trainer.train import Options, train
 
 ROLES = ("fp32", "fp16", "int8_cpu")

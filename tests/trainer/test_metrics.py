@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from trainer.metrics import expected_calibration_error, softmax, summarise
+from edge.decision import softmax
+from trainer.metrics import expected_calibration_error, summarise
 
 
 def test_scores_equal_scikit_learns():

@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import tarfile
 from collections import OrderedDict
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ FORMAT = "scrapsort-bundle-1"
 MANIFEST = "manifest.json"
 ROLES = ("fp32", "fp16", "int8_trt", "int8_cpu")
 MAX_INPUT_PX = 4096
+FEATURES = 512  # of the output `features`
+STRANGER_SCORES = ("max_probability", "max_logit", "energy", "feature_distance")  # simplest first; see edge.strangers
 
 
 class BundleFile(NamedTuple):
@@ -40,6 +42,22 @@ class Golden(NamedTuple):
     logits: Mapping[str, np.ndarray]  # by role
 
 
+class Stranger(NamedTuple):
+    """How strangers are told: an item is one when its score, higher for stranger things, is above threshold."""
+
+    score: str  # one of STRANGER_SCORES
+    threshold: float
+    temperature: float = 1.0  # of the score energy
+    file: Optional[BundleFile] = None  # of the score feature_distance: its FeatureSpace
+
+
+class FeatureSpace(NamedTuple):
+    """Where the classes lie, for the score feature_distance."""
+
+    means: np.ndarray  # (C, d) float32, projected
+    projection: np.ndarray  # (512, d) float32
+
+
 class Bundle:
     """A bundle whose manifest has been checked; its files are checked as they are read."""
 
@@ -54,7 +72,9 @@ class Bundle:
         self.temperature = check.number("temperature", 1.0, 0.05, 20.0)
         thresholds = check.table("thresholds")
         self.threshold = check.number("thresholds.default", thresholds.get("default", 0.7), 0.0, 1.0)
-        self.thresholds = check.per_class(thresholds.get("per_class", {}))
+        self.thresholds = check.per_class(thresholds.get("per_class", {}))  # None: never accepted, always reviewed
+        self.threshold_policy = check.policy(thresholds.get("policy"))
+        self.stranger = check.stranger(self.manifest.get("stranger"))  # None: the bundle cannot tell strangers
         self.files = check.files()
         self.golden_file = check.file("golden", check.table("golden"))
 
@@ -66,13 +86,9 @@ class Bundle:
 
     def golden(self) -> Golden:
         """The golden pictures and answers. Raises BundleError when they are damaged or do not fit the classes."""
-        data = self._read_checked(self.golden_file)
-        try:
-            with np.load(io.BytesIO(data)) as arrays:
-                logits = {key[len("logits_"):]: arrays[key] for key in arrays.files if key.startswith("logits_")}
-                golden = Golden(arrays["images_rgb"], logits)
-        except Exception as error:  # NumPy, zipfile and zlib each have their own
-            raise BundleError("{}: {}: {!r}".format(self.path, self.golden_file.path, error))
+        arrays = self._read_arrays(self.golden_file, ("images_rgb",))
+        golden = Golden(arrays["images_rgb"], {key[len("logits_"):]: value for key, value in arrays.items()
+                                               if key.startswith("logits_")})
         size = (self.input.height_px, self.input.width_px, 3)
         if golden.images_rgb.shape[1:] != size or golden.images_rgb.dtype != np.uint8 or not len(golden.images_rgb):
             raise BundleError("{}: golden pictures of shape {}: (N, {}, {}, 3) uint8 is needed".format(
@@ -84,11 +100,30 @@ class Bundle:
                     self.path, role, shape, len(golden.images_rgb), len(self.classes)))
         return golden
 
+    def feature_space(self) -> FeatureSpace:
+        """What the score feature_distance measures with. Raises BundleError when there is none, or it is damaged."""
+        if self.stranger is None or self.stranger.file is None:
+            raise BundleError("{}: {}: stranger names no feature space".format(self.path, MANIFEST))
+        arrays = self._read_arrays(self.stranger.file, ("means", "projection"))
+        space = FeatureSpace(arrays["means"], arrays["projection"])
+        wide = space.projection.shape[1] if space.projection.ndim == 2 else 0
+        if not 1 <= wide <= FEATURES or (space.projection.shape[0], space.means.shape) != (
+                FEATURES, (len(self.classes), wide)):
+            raise BundleError("{}: {}: means of shape {} and projection of shape {}: ({}, d) and ({}, d) is needed, d "
+                              "from 1 to {}".format(self.path, self.stranger.file.path, space.means.shape,
+                                                    space.projection.shape, len(self.classes), FEATURES, FEATURES))
+        if not all(array.dtype == np.float32 and np.isfinite(array).all() for array in space):
+            raise BundleError("{}: {}: means and projection must be float32 and finite".format(
+                self.path, self.stranger.file.path))
+        return space
+
     def verify(self) -> None:
         """Check the hash of every file. Raises BundleError at the first that is wrong."""
         for role in sorted(self.files):
             self.read(role)
         self.golden()
+        if self.stranger is not None and self.stranger.file is not None:
+            self.feature_space()
 
     def _read_manifest(self) -> Dict[str, Any]:
         try:
@@ -102,6 +137,18 @@ class Bundle:
             raise BundleError("{}: {} is damaged or was edited: its seal does not fit; install the bundle again".format(
                 self.path, MANIFEST))
         return manifest
+
+    def _read_arrays(self, file: BundleFile, needed: Sequence[str]) -> Dict[str, np.ndarray]:
+        data = self._read_checked(file)
+        try:
+            with np.load(io.BytesIO(data)) as arrays:
+                found = {name: arrays[name] for name in arrays.files}
+        except Exception as error:  # NumPy, zipfile and zlib each have their own
+            raise BundleError("{}: {}: {!r}".format(self.path, file.path, error))
+        for name in needed:
+            if name not in found:
+                raise BundleError("{}: {}: has no array {}".format(self.path, file.path, name))
+        return found
 
     def _read_checked(self, file: BundleFile) -> bytes:
         data = self._read_file(file.path)
@@ -177,14 +224,33 @@ class _Check:
             raise self.fail("classes", value, "a list of two or more different names")
         return tuple(value)
 
-    def per_class(self, value: Any) -> Dict[str, float]:
+    def per_class(self, value: Any) -> Dict[str, Optional[float]]:
         if not isinstance(value, dict):
             raise self.fail("thresholds.per_class", value, "an object")
         for name, threshold in value.items():
             if name not in self.manifest["classes"]:
                 raise self.fail("thresholds.per_class", name, "one of the classes")
-            self.number("thresholds.per_class." + name, threshold, 0.0, 1.0)
+            if threshold is not None:
+                self.number("thresholds.per_class." + name, threshold, 0.0, 1.0)
         return dict(value)
+
+    def policy(self, value: Any) -> Any:
+        if value is not None and not isinstance(value, (str, dict)):
+            raise self.fail("thresholds.policy", value, "a text or an object")
+        return value
+
+    def stranger(self, value: Any) -> Optional[Stranger]:
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise self.fail("stranger", value, "an object or null")
+        score = value.get("score")
+        if score not in STRANGER_SCORES:
+            raise self.fail("stranger.score", score, " or ".join(STRANGER_SCORES))
+        threshold = self.number("stranger.threshold", value.get("threshold"), -1e9, 1e9)
+        temperature = self.number("stranger.temperature", value.get("temperature", 1.0), 0.05, 1000.0)
+        file = self.file("stranger.file", value.get("file")) if score == "feature_distance" else None
+        return Stranger(score, threshold, temperature, file)
 
     def input(self) -> InputSpec:
         value = self.table("input")

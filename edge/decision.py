@@ -1,14 +1,19 @@
-"""From the network's answer to a call: temperature, softmax, pooling of views, threshold of the class."""
+"""From the network's answer to a call: temperature, softmax, pooling of views, strangers, threshold of the class."""
 
 import math
-from typing import Dict, Mapping, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from edge.bundles import Bundle
 from edge.errors import SettingsError
+from edge.strangers import StrangerScore
+
+if TYPE_CHECKING:
+    from edge.classifier.base import Answer  # noqa: F401  # classifiers are checked with softmax: a circle at run time
 
 ACCEPT, REVIEW, ERROR = "accept", "review", "error"
+LOW_CONFIDENCE, STRANGER, ALWAYS_REVIEW = "low_confidence", "stranger", "always_review"
 
 
 class Call(NamedTuple):
@@ -17,12 +22,14 @@ class Call(NamedTuple):
     class_name: str
     confidence: float  # the probability of class_name, 0 to 1
     probabilities: Tuple[float, ...]  # (C,), in the order of the bundle's classes
-    threshold: float  # that of class_name
-    decision: str  # accept, or review when confidence is below threshold
+    threshold: Optional[float]  # that of class_name; None: no confidence is enough for it
+    decision: str  # accept or review
+    stranger_score: Optional[float] = None  # higher is stranger; None: not looked for
+    reason: str = ""  # of review: low_confidence, stranger (whatever the confidence) or always_review
 
     @property
     def low_confidence(self) -> bool:
-        """Whether the item goes to review."""
+        """Whether the item goes to review, for whatever reason."""
         return self.decision == REVIEW
 
 
@@ -34,39 +41,56 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 class Decider:
-    """Applies one bundle's temperature and one set of thresholds."""
+    """Applies one bundle's temperature, one set of thresholds and, where there is one, a stranger score."""
 
-    def __init__(self, classes: Sequence[str], temperature: float, thresholds: Mapping[str, float]):
+    def __init__(self, classes: Sequence[str], temperature: float, thresholds: Mapping[str, Optional[float]],
+                 stranger: Optional[StrangerScore] = None):
+        """thresholds: by class; None: always reviewed."""
         self.classes = tuple(classes)
         self.temperature = temperature
         self._thresholds = tuple(thresholds[name] for name in self.classes)
+        self._stranger = stranger
 
     @classmethod
-    def from_settings(cls, bundle: Bundle, threshold: float, per_class: Mapping[str, float]) -> "Decider":
+    def from_settings(cls, bundle: Bundle, threshold: float, per_class: Mapping[str, float],
+                      stranger: bool = True) -> "Decider":
         """Thresholds by class: settings per class, else the settings' threshold where set, else the bundle's.
 
-        Raises SettingsError when per_class names a class that the bundle does not have.
+        stranger: whether to use the bundle's stranger score, if it has one. Raises SettingsError when per_class names
+        a class that the bundle does not have, BundleError when what the score needs is damaged.
         """
         for name in per_class:
             if name not in bundle.classes:
                 raise SettingsError("decision.per_class.{}: no such class; allowed: {}".format(
                     name, ", ".join(bundle.classes)))
-        thresholds: Dict[str, float] = {}
+        thresholds: Dict[str, Optional[float]] = {}
         for name in bundle.classes:
             default = threshold or bundle.thresholds.get(name, bundle.threshold)
             thresholds[name] = per_class.get(name, default)
-        return cls(bundle.classes, bundle.temperature, thresholds)
+        score = StrangerScore.of_bundle(bundle) if stranger else None
+        return cls(bundle.classes, bundle.temperature, thresholds, score)
 
-    def decide(self, logits: np.ndarray) -> Call:
-        """Decide about one item from the logits (k, C) of its k views; their probabilities are averaged."""
+    def decide(self, answer: "Answer") -> Call:
+        """Decide about one item from the answer for its k views; their probabilities and scores are averaged."""
+        rows = answer.logits.tolist()
         pooled = [0.0] * len(self.classes)
-        for row in logits.tolist():  # for a handful of numbers plain Python is ten times as fast as arrays
+        for row in rows:  # for a handful of numbers plain Python is ten times as fast as arrays
             highest = max(row)
             powers = [math.exp((value - highest) / self.temperature) for value in row]
-            share = 1 / (sum(powers) * len(logits))
+            share = 1 / (sum(powers) * len(rows))
             pooled = [sum_so_far + power * share for sum_so_far, power in zip(pooled, powers)]
         confidence = max(pooled)
         best = pooled.index(confidence)
         threshold = self._thresholds[best]
-        return Call(self.classes[best], confidence, tuple(pooled), threshold,
-                    ACCEPT if confidence >= threshold else REVIEW)
+        score = None if self._stranger is None else self._stranger(rows, answer.features)
+        reason = self._reason(confidence, threshold, score)
+        return Call(self.classes[best], confidence, tuple(pooled), threshold, REVIEW if reason else ACCEPT, score,
+                    reason)
+
+    def _reason(self, confidence: float, threshold: Optional[float], score: Optional[float]) -> str:
+        """Why an item goes to review, the reason that says most; empty: it does not."""
+        if self._stranger is not None and score is not None and self._stranger.is_stranger(score):
+            return STRANGER
+        if threshold is None:
+            return ALWAYS_REVIEW
+        return "" if confidence >= threshold else LOW_CONFIDENCE

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import IO, Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from edge.decision import ERROR, REVIEW
+from edge.decision import ERROR, REVIEW, STRANGER
 from edge.journal.record import Record
 from edge.journal.writer import Committed
 from edge.summary import Summary
@@ -95,7 +95,9 @@ def answer_fields(record: Record, classes: Sequence[str]) -> Dict[str, Any]:
             "confidence": round(record.confidence or 0.0, 6), "low_confidence_flag": record.decision == REVIEW,
             "probabilities": {name: round(p, 6) for name, p in zip(classes, record.probabilities)},
             "decision": record.decision, "latency_ms": round(record.total_ms, 3),
-            "model_version": record.model_version, "backend": record.backend, "precision": record.precision}
+            "model_version": record.model_version, "backend": record.backend, "precision": record.precision,
+            "stranger_score": None if record.stranger_score is None else round(record.stranger_score, 6),
+            "review_reason": record.review_reason or None}
 
 
 def item_lines(record: Record, classes: Sequence[str], blocks: bool, top: int = 3) -> List[str]:
@@ -103,13 +105,21 @@ def item_lines(record: Record, classes: Sequence[str], blocks: bool, top: int = 
     name = record.source if record.source.startswith("sim:") else os.path.basename(record.source)
     if record.decision == ERROR:
         return ["#{:<5d} {:<28.28s} BAD PICTURE: {} ({})".format(record.sequence, name, record.error, record.source)]
-    mark = ""
-    if record.decision == REVIEW:
-        mark = "  LOW CONFIDENCE (below {:.2f}) -> review".format(record.threshold or 0.0)
     head = "#{:<5d} {:<28.28s} {:<10s} {:6.1%} {:7.1f} ms{}".format(
-        record.sequence, name, record.class_name or "", record.confidence or 0.0, record.total_ms, mark)
+        record.sequence, name, record.class_name or "", record.confidence or 0.0, record.total_ms, _mark(record))
     ranked = sorted(zip(classes, record.probabilities), key=lambda pair: -pair[1])[:top]
     return [head] + _bars(ranked, blocks)
+
+
+def _mark(record: Record) -> str:
+    """Why an item goes to review."""
+    if record.decision != REVIEW:
+        return ""
+    if record.review_reason == STRANGER:
+        return "  STRANGER (score {:.3f}) -> review".format(record.stranger_score or 0.0)
+    if record.threshold is None:
+        return "  ALWAYS REVIEW (this class is never accepted) -> review"
+    return "  LOW CONFIDENCE (below {:.2f}) -> review".format(record.threshold)
 
 
 def _bars(ranked: Sequence[Tuple[str, float]], blocks: bool) -> List[str]:

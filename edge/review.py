@@ -38,7 +38,7 @@ class Reviewer:
         elif self._active_learning and corrected:
             reason = "override"
         elif self._active_learning and record.decision == REVIEW:
-            reason = "low_confidence"
+            reason = record.review_reason or "low_confidence"
         else:
             return record
         record = record._replace(queue_reason=reason)

@@ -31,6 +31,7 @@ class Decision(NamedTuple):
     """[decision]: from probabilities to accept or review."""
 
     threshold: float = 0.0  # 0: the bundle's
+    stranger: bool = True  # whether what is none of the classes is looked for, where the bundle can
     per_class: Mapping[str, float] = {}
 
 
@@ -75,7 +76,6 @@ RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
 # Named in the design, not in this version: refused by name rather than ignored
 LATER: Dict[str, Tuple[str, ...]] = {
     "source": ("width", "height", "fps", "region", "rotate_deg", "stall_s", "reopen_backoff_s"),
-    "decision": ("stranger",),
     "journal": ("keep_days", "keep_pictures_mb"),
     "gate": (), "ejector": (), "health": (),
 }

@@ -68,5 +68,5 @@ def decide_item(sequence: int, item: Item, classifier: Classifier, decider: Deci
     except ValueError as error:  # of the picture; what is wrong with the backend is a BackendError
         return of_error(sequence, item, str(error))
     started = time.perf_counter()
-    call = decider.decide(answer.logits)
+    call = decider.decide(answer)
     return of_item(sequence, item, classifier, answer, call, (time.perf_counter() - started) * 1000)

@@ -19,6 +19,7 @@ from edge.sorter import decide_item
 
 COLUMNS = ("image_path", "predicted_class", "confidence", "low_confidence_flag", "decision", "latency_ms",
            "model_version", "backend", "precision", "error")
+FURTHER = ("stranger_score", "review_reason")  # behind the probabilities: the columns before them keep their places
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings, state = common.load_settings(arguments)
     bundle = common.open_bundle(arguments, settings, state)
     threshold = settings.decision.threshold if arguments.threshold is None else arguments.threshold
-    decider = Decider.from_settings(bundle, threshold, settings.decision.per_class)
+    decider = Decider.from_settings(bundle, threshold, settings.decision.per_class,
+                                    settings.decision.stranger)
     with open_classifier(bundle, settings.model.backend, settings.model.precision) as classifier:
         for note in classifier.notes:
             common.log.warning("%s", note)
@@ -68,13 +70,14 @@ def _show_json(record: Record, classes: Sequence[str], top: int) -> None:
 
 
 class _Csv:
-    """A header, then a row a picture with a column for each class's probability."""
+    """A header, then a row a picture with a column for each class's probability, then those that came later."""
 
     def __init__(self, classes: Sequence[str]):
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
-        self._writer.writerow(COLUMNS + tuple("p_" + name for name in classes))
+        self._writer.writerow(COLUMNS + tuple("p_" + name for name in classes) + FURTHER)
 
     def __call__(self, record: Record, classes: Sequence[str], top: int) -> None:
         fields = answer_fields(record, classes)
         row: List[Any] = [fields.get(name) for name in COLUMNS]
-        self._writer.writerow(row + [fields.get("probabilities", {}).get(name) for name in classes])
+        row += [fields.get("probabilities", {}).get(name) for name in classes]
+        self._writer.writerow(row + [fields.get(name) for name in FURTHER])

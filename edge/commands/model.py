@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from typing import Any
 
 from edge.bundles import Bundle
 from edge.classifier.golden import check
@@ -55,12 +56,49 @@ def _verify(bundle: Bundle) -> int:
     return 0
 
 
+def _policy_lines(bundle: Bundle) -> list:
+    """Why the thresholds are what they are."""
+    policy = bundle.threshold_policy
+    if not policy:
+        return []
+    classes = policy.get("classes") if isinstance(policy, dict) else None
+    if not isinstance(classes, dict) or policy.get("kind") != "purity":
+        return ["threshold policy: {}".format(policy if isinstance(policy, str) else json.dumps(policy))]
+    given, mix, source = policy.get("per_class_targets"), policy.get("mix"), policy.get("source")
+    targets = given if isinstance(given, dict) else {}
+    lines = ["threshold policy: purity {} at confidence {}, mix {}, from {}".format(
+        policy.get("target"), policy.get("confidence"), mix if isinstance(mix, str) else json.dumps(mix), source)]
+    for name, entry in classes.items():
+        if not isinstance(entry, dict):
+            continue
+        lines.append("    {:<10s} target {}, bound {}, recovery {}{}".format(
+            name, entry.get("target", targets.get(name, policy.get("target"))), _short(entry.get("purity_lower_bound")),
+            _short(entry.get("recovery")), ", not reached" if entry.get("reached") is False else ""))
+    return lines
+
+
+def _short(value: Any) -> str:
+    return "{:.4g}".format(value) if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def _stranger_lines(bundle: Bundle) -> list:
+    """How strangers are told, and what the manifest says of how well."""
+    if bundle.stranger is None:
+        return ["strangers: not told, the bundle has no score"]
+    more = {key: value for key, value in bundle.manifest["stranger"].items()
+            if key not in ("score", "threshold", "file")}
+    return ["strangers: {} above {:g}{}".format(bundle.stranger.score, bundle.stranger.threshold,
+                                                ", " + json.dumps(more) if more else "")]
+
+
 def _lines(bundle: Bundle) -> list:
     manifest, metrics = bundle.manifest, bundle.manifest.get("metrics", {})
     lines = ["{} {} ({})".format(bundle.name, bundle.version, bundle.path),
              "classes: {}".format(", ".join(bundle.classes)),
              "thresholds: default {}{}".format(bundle.threshold, "".join(
-                 ", {} {}".format(name, value) for name, value in sorted(bundle.thresholds.items())))]
+                 ", {} {}".format(name, "always review" if value is None else value)
+                 for name, value in sorted(bundle.thresholds.items())))]
+    lines += _policy_lines(bundle) + _stranger_lines(bundle)
     for role, entry in sorted(manifest["files"].items()):
         lines.append("{}: {}, opset {}, IR {}, tolerance {}".format(
             role, entry["path"], entry.get("opset"), entry.get("ir_version"), entry.get("tolerance")))

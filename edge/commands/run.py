@@ -8,6 +8,7 @@ from typing import Any, Callable, Optional
 
 import edge
 from edge import settings as settings_module
+from edge.bundles import Bundle
 from edge.classifier import Classifier, open_classifier
 from edge.clock import Clock
 from edge.commands import common
@@ -50,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     stop, clock, prompt = threading.Event(), Clock(), _Prompt()
     with StateLock(state):
         bundle = common.open_bundle(arguments, settings, state)
-        decider = Decider.from_settings(bundle, settings.decision.threshold, settings.decision.per_class)
+        decider = Decider.from_settings(bundle, settings.decision.threshold, settings.decision.per_class,
+                                        settings.decision.stranger)
         with open_classifier(bundle, settings.model.backend, settings.model.precision) as classifier:
             report = _report(arguments, classifier, clock, stop)
             journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
@@ -149,11 +151,21 @@ class _Prompt:
 
 def _say_start(settings: Settings, state: str, classifier: Classifier) -> None:
     bundle = classifier.bundle
-    log.info("scrapsort %s: source %s, model %s %s, backend %s (%s), precision %s, state %s, settings %s",
+    log.info("scrapsort %s: source %s, model %s %s, backend %s (%s), precision %s, strangers %s, state %s, "
+             "settings %s",
              edge.__version__, settings.source.uri, bundle.name, bundle.version, classifier.backend, classifier.device,
-             classifier.precision, state, settings.file or "built-in")
+             classifier.precision, _strangers(settings, bundle), state, settings.file or "built-in")
     for note in classifier.notes:
         log.warning("%s", note)
+
+
+def _strangers(settings: Settings, bundle: Bundle) -> str:
+    """How things that are none of the classes are told, or why they are not."""
+    if bundle.stranger is None:
+        return "not told (the bundle has no score)"
+    if not settings.decision.stranger:
+        return "not told ([decision] stranger = false)"
+    return "by {} above {:g}".format(bundle.stranger.score, bundle.stranger.threshold)
 
 
 class _Signals:

@@ -27,7 +27,7 @@ class Record(NamedTuple):
     class_name: Optional[str] = None
     confidence: Optional[float] = None
     probabilities: Tuple[float, ...] = ()
-    threshold: Optional[float] = None
+    threshold: Optional[float] = None  # None: of an error, or of a class that is never accepted
     model_version: str = ""
     backend: str = ""
     precision: str = ""
@@ -41,6 +41,8 @@ class Record(NamedTuple):
     picture: Optional[bytes] = None  # kept beside the journal when the item is queued
     picture_suffix: str = ".jpg"
     error: str = ""
+    stranger_score: Optional[float] = None  # higher is stranger; None: not looked for
+    review_reason: str = ""  # low_confidence, stranger or always_review, when the decision is review
 
 
 def of_item(sequence: int, item: Item, classifier: Classifier, answer: Answer, call: Call,
@@ -51,7 +53,7 @@ def of_item(sequence: int, item: Item, classifier: Classifier, answer: Answer, c
     return Record(sequence, frame.source, frame.key, frame.captured_mono_s, frame.captured_wall_s, call.decision,
                   call.class_name, call.confidence, call.probabilities, call.threshold, classifier.bundle.version,
                   classifier.backend, classifier.precision, frame.decode_ms, answer.preprocess_ms, answer.infer_ms,
-                  decide_ms, total_ms)
+                  decide_ms, total_ms, stranger_score=call.stranger_score, review_reason=call.reason)
 
 
 def of_error(sequence: int, item: Item, error: str) -> Record:

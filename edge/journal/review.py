@@ -11,14 +11,16 @@ from edge.files import path_text
 from edge.journal import schema
 
 WAITING = """
-    SELECT items.*, queue.reason FROM items LEFT JOIN queue ON queue.item = items.id
+    SELECT items.*, CASE WHEN queue.reason IN ('asked', 'override') THEN queue.reason
+                         ELSE coalesce(items.review_reason, queue.reason) END AS reason
+    FROM items LEFT JOIN queue ON queue.item = items.id
     WHERE items.override_class IS NULL AND items.decision != 'error'
       AND (items.decision = 'review' OR queue.item IS NOT NULL)
     ORDER BY items.id"""
 
 
 def waiting(state: str) -> Iterator[sqlite3.Row]:
-    """Items that nobody has labelled: low confidence, or queued. Raises JournalError."""
+    """Items that nobody has labelled: for review, or queued, with the reason. Raises JournalError."""
     connection = schema.connect_existing(state)
     try:
         yield from connection.execute(WAITING)

@@ -38,6 +38,11 @@ MIGRATIONS: Tuple[str, ...] = (
     CREATE TABLE queue (
         item INTEGER PRIMARY KEY REFERENCES items (id), reason TEXT NOT NULL, queued_utc TEXT NOT NULL);
     """,
+    """
+    ALTER TABLE items ADD COLUMN stranger_score REAL;
+    ALTER TABLE items ADD COLUMN review_reason TEXT;
+    UPDATE items SET review_reason = 'low_confidence' WHERE decision = 'review';
+    """,  # until then there was no other reason
 )
 
 

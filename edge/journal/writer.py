@@ -25,8 +25,8 @@ HANDOVER = 256  # records that may wait; beyond that the loop waits too, rather 
 PICTURE_BYTES = 32 * 1024 * 1024  # of kept pictures that may wait; likewise
 INSERT = ("INSERT INTO items (run, sequence, captured_mono_s, captured_utc, clock_synchronised, source, source_key, "
           "class, probabilities, confidence, decision, threshold, model_version, backend, precision, decode_ms, "
-          "preprocess_ms, infer_ms, decide_ms, total_ms, override_class, override_by, override_utc, picture, error) "
-          "VALUES (" + ", ".join("?" * 25) + ")")
+          "preprocess_ms, infer_ms, decide_ms, total_ms, override_class, override_by, override_utc, picture, error, "
+          "stranger_score, review_reason) VALUES (" + ", ".join("?" * 27) + ")")
 
 
 class Committed(NamedTuple):
@@ -182,7 +182,8 @@ class Journal:
                 record.model_version, record.backend, record.precision, record.decode_ms, record.preprocess_ms,
                 record.infer_ms, record.decide_ms, record.total_ms,
                 override.class_name if override else None, override.by if override else None,
-                utc_text(override.wall_s) if override else None, path, record.error or None)
+                utc_text(override.wall_s) if override else None, path, record.error or None, record.stranger_score,
+                record.review_reason or None)
 
     def _keep_picture(self, record: Record) -> Optional[str]:
         """Write a queued item's picture; its path below the state folder. Pictures are not worth a full disk."""

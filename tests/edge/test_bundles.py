@@ -1,5 +1,6 @@
 """Model bundles: whole, for us and unchanged, or refused in one line that names the field."""
 
+import hashlib
 import io
 import json
 import os
@@ -81,6 +82,76 @@ def test_what_is_optional(make_bundle):
     assert bundle.files["fp16"].tolerance == 0.0
 
 
+@pytest.mark.parametrize("value, expected", [
+    (None, None),
+    ({"score": "energy", "threshold": -3}, ("energy", -3.0, 1.0, None)),
+    ({"score": "energy", "threshold": -3.5, "temperature": 2, "auroc": {"rendered": 0.9}}, ("energy", -3.5, 2.0, None)),
+    ({"score": "max_logit", "threshold": 0.5}, ("max_logit", 0.5, 1.0, None)),
+    ({"score": "max_probability", "threshold": -0.5}, ("max_probability", -0.5, 1.0, None)),
+    ({"score": "feature_distance", "threshold": 40, "file": {"path": "s.npz", "sha256": "0" * 64}},
+     ("feature_distance", 40.0, 1.0, ("s.npz", "0" * 64, 0.0))),
+])
+def test_how_strangers_are_told(make_bundle, value, expected):
+    bundle = Bundle(make_bundle(edit=put("stranger", value)))
+    assert bundle.stranger == expected
+    assert Bundle(make_bundle(name="without")).stranger is None  # older bundles do not mention it
+
+
+def test_thresholds_of_null_and_their_policy(make_bundle):
+    policy = {"kind": "purity", "target": 0.98}
+    for given in (policy, "fixed", None):
+        thresholds = {"default": 0.6, "per_class": {"glass": None, "metal": 1}, "policy": given}
+        bundle = Bundle(make_bundle(edit=put("thresholds", thresholds)))
+        assert bundle.thresholds == {"glass": None, "metal": 1} and bundle.threshold_policy == given
+
+
+SPACE = {"means": np.zeros((4, 3), np.float32), "projection": np.zeros((512, 3), np.float32)}
+
+
+def bundle_with(make_bundle, arrays):
+    """A bundle with a feature space of these arrays, in a folder and as .tar."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    entry = {"path": "space.npz", "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+    path = make_bundle(edit=put("stranger", {"score": "feature_distance", "threshold": 1, "file": entry}))
+    with open(os.path.join(path, "space.npz"), "wb") as file:
+        file.write(buffer.getvalue())
+    with tarfile.open(path + ".tar", "w") as archive:
+        archive.add(path, "tiny")
+    return path, path + ".tar"
+
+
+def test_a_feature_space_is_read_from_folder_and_tar(make_bundle):
+    for path in bundle_with(make_bundle, dict(SPACE, more=np.arange(3))):
+        space = Bundle(path).feature_space()
+        assert all(np.array_equal(getattr(space, name), SPACE[name]) for name in SPACE)
+        Bundle(path).verify()
+    with pytest.raises(BundleError, match="no feature space"):
+        Bundle(make_bundle(edit=put("stranger", {"score": "energy", "threshold": 1}))).feature_space()
+
+
+@pytest.mark.parametrize("word, change, names", [
+    ("no means", {"means": None}, ["has no array means"]),
+    ("no projection", {"projection": None}, ["has no array projection"]),
+    ("means of another number of classes", {"means": np.zeros((3, 3), np.float32)}, ["(3, 3)", "(4, d)"]),
+    ("another number of features", {"projection": np.zeros((64, 3), np.float32)}, ["(64, 3)", "(512, d)"]),
+    ("they do not fit each other", {"projection": np.zeros((512, 4), np.float32)}, ["(4, 3)", "(512, 4)"]),
+    ("a flat projection", {"projection": np.zeros(512, np.float32)}, ["(512,)"]),
+    ("nothing left", {"projection": np.zeros((512, 0), np.float32), "means": np.zeros((4, 0), np.float32)},
+     ["(512, 0)"]),
+    ("float64 would not fit the buffers", {"means": np.zeros((4, 3))}, ["float32"]),
+    ("not a number", {"means": np.full((4, 3), np.nan, np.float32)}, ["finite"]),
+    ("an object", {"means": np.array([None, 1])}, ["space.npz"]),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_feature_space_that_does_not_fit_is_refused(make_bundle, word, change, names):
+    arrays = {name: array for name, array in dict(SPACE, **change).items() if array is not None}
+    for use in (Bundle.feature_space, Bundle.verify):
+        with pytest.raises(BundleError) as caught:
+            use(Bundle(bundle_with(make_bundle, arrays)[0]))
+        for name in names + ["space.npz"]:
+            assert name in one_line(caught)
+
+
 # ---------------------------------------------------------------- the manifest
 
 BROKEN = [
@@ -138,6 +209,25 @@ BROKEN = [
     (put("thresholds", "per_class", {"wood": 0.5}), ["thresholds.per_class = 'wood'", "one of the classes"]),
     (put("thresholds", "per_class", {"glass": 2}), ["thresholds.per_class.glass = 2"]),
     (put("thresholds", "per_class", {"glass": "x"}), ["thresholds.per_class.glass = 'x'"]),
+    (put("thresholds", "policy", 5), ["thresholds.policy = 5", "a text or an object"]),
+    (put("thresholds", "policy", ["purity"]), ["thresholds.policy = ['purity']"]),
+    (put("stranger", "energy"), ["stranger = 'energy'", "an object or null"]),
+    (put("stranger", False), ["stranger = False"]),
+    (put("stranger", {}), ["stranger.score = None", "max_probability or max_logit or energy or feature_distance"]),
+    (put("stranger", {"score": "odin", "threshold": 0}), ["stranger.score = 'odin'"]),
+    (put("stranger", {"score": ["energy"], "threshold": 0}), ["stranger.score = ['energy']"]),
+    (put("stranger", {"score": "energy"}), ["stranger.threshold = None", "a number"]),
+    (put("stranger", {"score": "energy", "threshold": "0"}), ["stranger.threshold = '0'"]),
+    (put("stranger", {"score": "energy", "threshold": True}), ["stranger.threshold = True"]),
+    (put("stranger", {"score": "energy", "threshold": float("nan")}), ["stranger.threshold = nan"]),
+    (put("stranger", {"score": "energy", "threshold": float("inf")}), ["stranger.threshold = inf"]),
+    (put("stranger", {"score": "energy", "threshold": 0, "temperature": 0}), ["stranger.temperature = 0", "0.05"]),
+    (put("stranger", {"score": "energy", "threshold": 0, "temperature": None}), ["stranger.temperature = None"]),
+    (put("stranger", {"score": "feature_distance", "threshold": 0}), ["stranger.file.path = None"]),
+    (put("stranger", {"score": "feature_distance", "threshold": 0, "file": {"path": "../s.npz", "sha256": "0" * 64}}),
+     ["stranger.file.path = '../s.npz'", "plain file name"]),
+    (put("stranger", {"score": "feature_distance", "threshold": 0, "file": {"path": "s.npz", "sha256": "0"}}),
+     ["stranger.file.sha256 = '0'"]),
     (without("files"), ["files = None", "object"]),
     (put("files", {}), ["files = {}", "at least one"]),
     (put("files", []), ["files = []"]),

@@ -20,7 +20,8 @@ FIRST_COLUMNS = ["timestamp", "frame_id", "image_path", "predicted_class", "conf
                  "manual_override", "corrected_class", "processing_time_ms"]
 FURTHER = {"run", "sequence", "decision", "threshold", "probabilities", "model_version", "backend", "precision",
            "decode_ms", "preprocess_ms", "infer_ms", "decide_ms", "captured_mono_s", "clock_synchronised", "boot_id",
-           "bin", "ejection_error_ms", "override_by", "override_utc", "kept_picture", "error"}
+           "bin", "ejection_error_ms", "override_by", "override_utc", "kept_picture", "error", "stranger_score",
+           "review_reason"}
 LOG_KEYS = ["frame_id", "image_path", "predicted_class", "correct_class", "confidence", "timestamp"]
 ODD_PATH = '/belt/größe, "zwölf"\nund 日本.jpg'
 
@@ -64,6 +65,24 @@ def test_columns_of_the_results(state, tmp_path):
     assert header[:9] == FIRST_COLUMNS
     assert set(header[9:]) >= FURTHER and len(set(header)) == len(header)
     assert [list(row) for row in exported(state, tmp_path, "results", "json")] == [header] * 6
+
+
+def test_later_columns_come_at_the_end(state, tmp_path):
+    """Whoever reads columns by number keeps those that there were."""
+    header = list(exported(state, tmp_path, "results", "csv")[0])
+    assert header[-3:] == ["error", "stranger_score", "review_reason"]
+
+
+def test_a_stranger_in_the_results(tmp_path, make_record, run_of):
+    path = str(tmp_path / "state")
+    journal = Journal(path)
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1, decision="review", confidence=0.99, stranger_score=-2.5, review_reason="stranger"))
+    journal.record(make_record(2, stranger_score=-7.0))
+    journal.close()
+    found = [(row["low_confidence_flag"], row["decision"], row["stranger_score"], row["review_reason"])
+             for row in exported(path, tmp_path, "results", "csv")]
+    assert found == [("True", "review", "-2.5", "stranger"), ("False", "accept", "-7.0", "")]  # flag: goes to review
 
 
 @pytest.mark.parametrize("kind", ["overrides", "queue"])

@@ -1,6 +1,7 @@
 """Recorded means committed: groups, failures, other processes, full and read-only disks. Real files, real SQLite."""
 
 import glob
+import hashlib
 import json
 import os
 import re
@@ -61,7 +62,8 @@ def test_every_field_of_an_item_and_its_run(state, clock, make_record, run_of):
         "model_version": "2026.11-a", "backend": "onnxruntime", "precision": "int8", "decode_ms": 1.0,
         "preprocess_ms": 2.0, "infer_ms": 3.0, "decide_ms": 0.5, "total_ms": 6.5, "bin": None,
         "ejection_error_ms": None, "override_class": "paper", "override_by": "ann",
-        "override_utc": "2025-11-22T09:15:50.500Z", "picture": "queue/1-1.png", "error": None}
+        "override_utc": "2025-11-22T09:15:50.500Z", "picture": "queue/1-1.png", "error": None,
+        "stranger_score": None, "review_reason": None}
     assert (second["decision"], second["class"], second["confidence"], second["probabilities"], second["error"]) == (
         "error", None, None, None, "truncated")
     only, = (dict(row) for row in rows(state, "SELECT * FROM runs"))
@@ -71,6 +73,18 @@ def test_every_field_of_an_item_and_its_run(state, clock, make_record, run_of):
         "ended_by": "limit reached", "source": "/belt", "classes": '["glass", "metal", "paper", "plastic"]',
         "model_name": "tiny", "model_version": "2026.11-a", "backend": "onnxruntime",
         "device": "CPUExecutionProvider", "precision": "int8"}
+
+
+def test_stranger_score_and_reason_of_review(state, make_record, run_of):
+    journal = Journal(state)
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1, decision="review", stranger_score=-2.5, review_reason="stranger"))
+    journal.record(make_record(2, decision="review", threshold=None, review_reason="always_review"))
+    journal.record(make_record(3, stranger_score=-9.25))
+    journal.close()
+    assert [(row["decision"], row["threshold"], row["stranger_score"], row["review_reason"])
+            for row in rows(state)] == [
+        ("review", 0.7, -2.5, "stranger"), ("review", None, None, "always_review"), ("accept", 0.7, -9.25, None)]
 
 
 def test_the_queue_and_its_pictures(state, make_record, run_of):
@@ -270,6 +284,38 @@ def test_an_older_journal_is_migrated_in_order_and_keeps_its_items(state, make_r
     assert [(row["sequence"], row["colour"]) for row in rows(state)] == [(1, "red")]
     Journal(state).close()  # and not once more
     assert user_version(state) == before + 2
+
+
+def test_a_journal_of_version_1_keeps_every_row(state, make_record, run_of):
+    """The file is made by the first migration, which must never change, and by an INSERT as it was then."""
+    assert hashlib.sha256(schema.MIGRATIONS[0].encode()).hexdigest()[:16] == "74588cdcd21e6b50"
+    os.makedirs(state)
+    connection = sqlite3.connect(os.path.join(state, "journal.db"))
+    connection.executescript("PRAGMA journal_mode = WAL;" + schema.MIGRATIONS[0] + "PRAGMA user_version = 1;")
+    connection.execute("INSERT INTO runs (started_utc, boot_id, source, classes, model_name, model_version, backend, "
+                       "device, precision, scrapsort_version) VALUES ('2025', 'b', '/belt', ?, 'tiny', '1', 'o', 'c', "
+                       "'int8', '0.1.0')", (json.dumps(run_of.bundle.classes),))
+    connection.executemany(
+        "INSERT INTO items (run, sequence, captured_mono_s, captured_utc, source, source_key, class, probabilities, "
+        "confidence, decision, threshold, model_version, backend, precision, decode_ms, preprocess_ms, infer_ms, "
+        "decide_ms, total_ms, override_class, error) VALUES (1, ?, 1.5, '2025', '/belt/x.jpg', ?, ?, '[1, 0, 0, 0]', "
+        "?, ?, 0.7, '1', 'o', 'int8', 1, 2, 3, 4, 10, ?, ?)",
+        [(1, "k1", "glass", 0.9, "accept", None, None), (2, "k2", "metal", 0.4, "review", "paper", None),
+         (3, "k3", None, None, "error", None, "truncated")])
+    connection.execute("INSERT INTO queue VALUES (2, 'low_confidence', '2025')")
+    connection.commit()
+    connection.close()
+    before = [dict(row) for row in rows(state)]
+    journal = Journal(state)
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1, decision="review", stranger_score=0.5, review_reason="stranger"))
+    journal.close()
+    assert user_version(state) == len(schema.MIGRATIONS) >= 2
+    after = [dict(row) for row in rows(state)]
+    added = [(row.pop("stranger_score"), row.pop("review_reason")) for row in after]
+    assert after[:3] == before and len(after) == 4
+    assert added == [(None, None), (None, "low_confidence"), (None, None), (0.5, "stranger")]
+    assert [tuple(row) for row in rows(state, "SELECT * FROM queue")] == [(2, "low_confidence", "2025")]
 
 
 def test_a_migration_that_fails_changes_nothing(state, monkeypatch):

@@ -201,6 +201,19 @@ def test_what_waits_for_a_person(state):
         (2, None), (3, "low_confidence"), (4, "asked")]
 
 
+def test_why_an_item_waits(tmp_path, make_record, run_of):
+    path = str(tmp_path / "state")
+    journal = Journal(path)
+    journal.begin("/belt", run_of)
+    for sequence, (reason, queued) in enumerate([
+            ("stranger", ""), ("stranger", "low_confidence"), ("always_review", "stranger"), ("stranger", "asked"),
+            ("", "asked")], 1):
+        journal.record(make_record(sequence, decision="review" if reason else "accept", review_reason=reason,
+                                   queue_reason=queued))
+    journal.close()
+    assert [row["reason"] for row in waiting(path)] == ["stranger", "stranger", "always_review", "asked", "asked"]
+
+
 def test_a_label_is_noted_and_the_item_waits_no_more(state, clock):
     assert label(state, 3, "PLA", "bob", clock) == ("metal", "plastic")
     assert label(state, 4, "metal", None, clock) == ("metal", "metal")  # confirmed

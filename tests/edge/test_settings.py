@@ -12,7 +12,7 @@ from edge.settings import Settings, load, override, parse, state_folder
 DEFAULTS = {
     "source": {"uri": "sim:", "interval_s": 0.0, "watch": False},
     "model": {"bundle": "", "backend": "auto", "precision": "auto"},
-    "decision": {"threshold": 0.0, "per_class": {}},
+    "decision": {"threshold": 0.0, "stranger": True, "per_class": {}},
     "journal": {"state": "", "commit_s": 1.0, "commit_items": 32, "keep_free_mb": 500},
     "review": {"override": False, "active_learning": False},
 }
@@ -49,6 +49,7 @@ def test_every_value_is_read(tmp_path):
         precision = "fp16"
         [decision]
         threshold = 1
+        stranger = false
         [decision.per_class]
         plastic = 0.9
         glass = 0
@@ -65,7 +66,7 @@ def test_every_value_is_read(tmp_path):
     assert settings.file == path
     assert settings.source == ("/belt/größe", 2.0, True) and type(settings.source.interval_s) is float
     assert settings.model == ("b.tar", "onnxruntime", "fp16")
-    assert settings.decision == (1.0, {"plastic": 0.9, "glass": 0.0})
+    assert settings.decision == (1.0, False, {"plastic": 0.9, "glass": 0.0})
     assert settings.journal == ("/var/x", 0.25, 8, 0)
     assert settings.review == (True, True)
 
@@ -91,7 +92,8 @@ BAD = [
     ("unknown key", "[source]\nintervall_s = 1", ["source.intervall_s", "did you mean interval_s", "watch"]),
     ("unknown key, nothing near", "[source]\nzzz = 1", ["source.zzz", "allowed: uri, interval_s, watch"]),
     ("later key", "[source]\nfps = 30", ["source.fps", "later version"]),
-    ("later key in a table", "[decision]\nstranger = true", ["decision.stranger", "later version"]),
+    ("number for a switch", "[decision]\nstranger = 0", ["decision.stranger", "0", "true or false"]),
+    ("a score for a switch", "[decision]\nstranger = 'energy'", ["decision.stranger", "'energy'", "true or false"]),
     ("later key of journal", "[journal]\nkeep_days = 90", ["journal.keep_days", "later version"]),
     ("later section", "[gate]\nmode = 'belt'", ["[gate]", "later version"]),
     ("later section", "[[ejector.lane]]\nbin = 1", ["[ejector]", "later version"]),

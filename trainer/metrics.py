@@ -40,3 +40,10 @@ def summarise(logits: np.ndarray, labels: np.ndarray, classes: list[str], temper
                                "f1": float(f1[i]) if there[i] else None} for i, c in enumerate(classes)}
     result["confusion"] = confusion.tolist()
     return result
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that gives the labels the highest likelihood (Guo et al. 2017), found on a fine grid."""
+    grid = np.exp(np.linspace(np.log(0.2), np.log(5), 400))
+    nll = [-np.log(np.maximum(softmax(logits, t)[np.arange(len(labels)), labels], 1e-12)).mean() for t in grid]
+    return float(grid[int(np.argmin(nll))])

@@ -5,33 +5,93 @@ import pytest
 
 from edge.frames.drawn import draw_named
 from trainer.augment import Augmentation, augment, mix
+from trainer.cutout import cut_out
+from trainer.grounds import draw_ground
 
 NOTHING = Augmentation(1.0, 1.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
+def changed(image_bgr, seed, how, cutout=None, see_through=False):
+    return augment(image_bgr, np.random.default_rng(seed), 224, how, cutout, see_through).image_bgr
+
+
 def test_the_same_numbers_give_the_same_picture_and_others_another():
     image_bgr = draw_named("metal", 1, 320, 320)
-    one, same, other = (augment(image_bgr, np.random.default_rng(s), 224, Augmentation()) for s in (1, 1, 2))
+    one, same, other = (changed(image_bgr, s, Augmentation(harsh=0.5)) for s in (1, 1, 2))
     assert one.shape == (224, 224, 3) and one.dtype == np.uint8
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 
 
 def test_with_everything_off_the_picture_stays_as_it_is():
     image_bgr = draw_named("metal", 1, 224, 224)
-    out = augment(image_bgr, np.random.default_rng(0), 224, NOTHING)
+    out = changed(image_bgr, 0, NOTHING)
     # one row and column may shift by half a pixel: warpAffine's grid is that of pixel centres
     assert np.abs(out.astype(int) - image_bgr).mean() < 3
 
 
 @pytest.mark.parametrize("field, value", [("min_area", 0.4), ("aspect", 2.0), ("rotate_deg", 45.0), ("flip", True),
                                           ("brightness", 0.5), ("contrast", 0.5), ("saturation", 0.9),
-                                          ("temperature", 0.3), ("erase", 1.0)])
+                                          ("temperature", 0.3), ("erase", 1.0), ("harsh", 1.0)])
 def test_each_knob_changes_the_picture(field, value):
     image_bgr = draw_named("cardboard", 3, 224, 224)
-    plain = augment(image_bgr, np.random.default_rng(7), 224, NOTHING)
-    changed = [augment(image_bgr, np.random.default_rng(seed), 224, NOTHING._replace(**{field: value}))
-               for seed in range(4)]
-    assert max(np.abs(c.astype(int) - plain).mean() for c in changed) > 1
+    plain = changed(image_bgr, 7, NOTHING)
+    others = [changed(image_bgr, seed, NOTHING._replace(**{field: value})) for seed in range(4)]
+    assert max(np.abs(c.astype(int) - plain).mean() for c in others) > 1
+
+
+def red_box():
+    """A red box on white board, and its cut-out."""
+    image_bgr = np.full((320, 320, 3), 230, np.uint8)
+    image_bgr[110:210, 90:230] = (20, 20, 200)
+    cut = cut_out(image_bgr)
+    assert cut.found
+    return image_bgr, np.dstack([cut.board_bgr, cut.mask])
+
+
+def test_pasting_keeps_the_item_and_changes_the_ground():
+    image_bgr, cutout = red_box()
+    how = NOTHING._replace(paste=1.0)
+    seen = [augment(image_bgr, np.random.default_rng(seed), 224, how, cutout) for seed in range(12)]
+    for view in seen:
+        red = (view.image_bgr[..., 2].astype(int) - view.image_bgr[..., 1]) > 100
+        was = (view.plain_bgr[..., 2].astype(int) - view.plain_bgr[..., 1]) > 100
+        assert (red & was).sum() / (red | was).sum() > 0.85  # the teacher's picture has the item in the same place
+        assert (view.plain_bgr[~was] > 150).mean() > 0.9  # and the board around it
+    grounds = [view.image_bgr[:12, :12].reshape(-1, 3).mean(0) for view in seen]
+    assert np.std(grounds, axis=0).max() > 15  # never the same twice
+    assert np.mean([np.abs(ground - 230).max() > 30 for ground in grounds]) > 0.6
+
+
+def test_a_picture_whose_item_was_not_found_is_laid_down_as_a_sheet():
+    sheet = np.full((320, 320, 3), (60, 120, 190), np.uint8)
+    whole = np.dstack([sheet[:128, :128], np.full((128, 128), 255, np.uint8)])
+    how = NOTHING._replace(paste=1.0)
+    shares = [(np.abs(changed(sheet, seed, how, whole).astype(int) - (60, 120, 190)).max(2) < 12).mean()
+              for seed in range(12)]
+    assert min(shares) < 0.5 and max(shares) > 0.3
+
+
+def test_the_ground_shows_through_glass_alone():
+    rng = np.random.default_rng(0)
+    image_bgr = np.full((320, 320, 3), 225, np.uint8)
+    image_bgr[80:240, 80:240] = 215  # as clear as glass gets
+    cutout = np.zeros((128, 128, 4), np.uint8)
+    cutout[..., :3] = 225
+    cutout[32:96, 32:96, 3] = 255
+    how, differ = NOTHING._replace(paste=1.0), 0
+    for seed in rng.integers(0, 1000, 12):
+        glass, paper = (changed(image_bgr, seed, how, cutout, see_through) for see_through in (True, False))
+        middle = slice(100, 124), slice(100, 124)
+        differ += np.abs(glass[middle].astype(int) - paper[middle]).mean() > 10
+    assert differ >= 4
+
+
+def test_grounds_are_many_and_the_same_for_a_seed():
+    first = [draw_ground(np.random.default_rng(seed), 64) for seed in range(30)]
+    assert all(g.shape == (64, 64, 3) and g.dtype == np.uint8 for g in first)
+    assert np.array_equal(first[3], draw_ground(np.random.default_rng(3), 64))
+    means = np.array([g.reshape(-1, 3).mean(0) for g in first])
+    assert means.std(0).min() > 20 and np.median([g.std() for g in first]) > 5
 
 
 def test_mixing_is_a_weighted_sum_or_a_pasted_box():

@@ -15,6 +15,7 @@ from edge.frames import pictures
 from trainer.errors import TrainerError
 from trainer.files import write_json
 from trainer.metrics import summarise
+from trainer.statistics import bootstrap_intervals
 
 
 @dataclass
@@ -56,6 +57,9 @@ def evaluate_roles(bundle: Bundle, data: Path, split: dict, part: str) -> Evalua
     if trained_on != split["hash"]:
         raise TrainerError(f"{bundle.path}: was trained on split {str(trained_on)[:12]}, {data} holds "
                            f"{split['hash'][:12]}; its {part} pictures may have been trained on")
+    seen = bundle.manifest["provenance"].get("part", "train")
+    if part == "val" and seen != "train":
+        raise TrainerError(f"{bundle.path}: was trained on val, too (--part {seen}); evaluate on test")
     files = [f for f in split["files"] if f["split"] == part]
     labels = np.array([bundle.classes.index(f["label"]) for f in files])
     logits = {}
@@ -66,8 +70,10 @@ def evaluate_roles(bundle: Bundle, data: Path, split: dict, part: str) -> Evalua
             logits[role] = np.stack([
                 classifier.classify([pictures.read(str(data / part / f["path"]))]).logits[0].copy()
                 for f in tqdm(files, desc=f"evaluate {role}", unit="picture", leave=False)])
-    scores = {role: summarise(answers, labels, list(bundle.classes), bundle.temperature)
-              for role, answers in logits.items()}
+    groups = np.array([f["group"] for f in files])
+    scores = {role: summarise(answers, labels, list(bundle.classes), bundle.temperature) | {
+        "intervals": bootstrap_intervals(answers, labels, bundle.classes, groups=groups,
+                                         temperature=bundle.temperature)} for role, answers in logits.items()}
     return Evaluation(bundle, part, files, labels, logits, scores)
 
 
@@ -113,16 +119,26 @@ def lines(metrics: dict) -> list[str]:
     """The metrics as a table for people."""
     text = []
     for role, scores in metrics["roles"].items():
-        text.append(f"{role}, {metrics['split']}, {scores['pictures']} pictures: accuracy {scores['accuracy']:.4f}, "
-                    f"F1 macro {scores['macro_f1']:.4f} weighted {scores['weighted_f1']:.4f}, "
+        spread = scores.get("intervals", {})  # bundles made before there were any have none
+        text.append(f"{role}, {metrics['split']}, {scores['pictures']} pictures: "
+                    f"accuracy {scores['accuracy']:.4f}{_interval(spread.get('accuracy'))}, "
+                    f"F1 macro {scores['macro_f1']:.4f}{_interval(spread.get('macro_f1'))} "
+                    f"weighted {scores['weighted_f1']:.4f}{_interval(spread.get('weighted_f1'))}, "
                     f"precision macro {scores['macro_precision']:.4f}, recall macro {scores['macro_recall']:.4f}, "
-                    f"calibration error {scores['calibration_error']:.4f}")
+                    f"calibration error {scores['calibration_error']:.4f}"
+                    f"{_interval(spread.get('calibration_error'))}")
         for name, one in scores["per_class"].items():
             if one["pictures"]:
-                text.append(f"    {name:<10s} {one['pictures']:4d}  precision {one['precision']:.3f}  "
-                            f"recall {one['recall']:.3f}  F1 {one['f1']:.3f}")
+                around = spread.get("per_class", {}).get(name, {})
+                text.append(f"    {name:<10s} {one['pictures']:4d}  " + "  ".join(
+                    f"{key} {one[key.lower()]:.3f}{_interval(around.get(key.lower()))}"
+                    for key in ("precision", "recall", "F1")))
     for what, one in {**metrics["agreement"], **{f"{role} with torch": value for role, value in
                                                  metrics.get("agreement_with_torch", {}).items()}}.items():
         text.append(f"{what}: same class {one['same_class']:.4f}, largest difference of a probability "
                     f"{one['largest_probability_difference']:.5f}")
     return text
+
+
+def _interval(bounds: list[float] | None) -> str:
+    return f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else ""

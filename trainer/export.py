@@ -8,7 +8,6 @@ import io
 import logging
 import pickle
 import subprocess
-import tempfile
 import warnings
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,33 +19,36 @@ from tqdm import tqdm
 
 from edge.bundles import FORMAT, MANIFEST, Bundle, seal
 from edge.classifier.onnxruntime import OnnxRuntimeClassifier
-from edge.decision import softmax
 from edge.frames.drawn import MATERIALS as DRAWN
 from edge.frames.drawn import draw_named
 from edge.preprocess import InputSpec, Preprocessor
+from trainer._candidates import Reference, quantised
+from trainer._qdq import SCHEMES
 from trainer.cache import cached
 from trainer.errors import TrainerError
 from trainer.evaluate import evaluate_roles
 from trainer.files import write_atomically, write_json
+from trainer.metrics import fit_temperature
 from trainer.model import Sorter
+from trainer.oof import OutOfFold
 from trainer.prepare import read_split
-from trainer.train import _autocast, predict
+from trainer.run import autocast, predict
 
 OPSET, IR_VERSION = 13, 7  # what TensorRT 8.2 and ONNX Runtime 1.10 read
 GOLDEN_PER_CLASS, GOLDEN_SEED = 4, 3_000_000_000
-CALIBRATION_PICTURES = 300
 # Largest difference of a probability that the same role may show on another machine or version: float16 is summed in
 # another order; in int8 a value on the edge of two steps may fall either way
-TOLERANCE = {"fp32": 0.001, "fp16": 0.02, "int8_cpu": 0.1}
+TOLERANCE = {"fp32": 0.001, "fp16": 0.02, "int8_cpu": 0.1, "int8_trt": 0.1}
 DEFAULT_ROLES = ("fp16", "int8_cpu")
 DEFAULT_THRESHOLD = 0.7
 
 
 def export(checkpoint: Path, data: Path, out: Path, *, name: str, roles: tuple[str, ...] = DEFAULT_ROLES,
-           license_text: str = "not stated", torchscript: Path | None = None) -> dict:
+           license_text: str = "not stated", torchscript: Path | None = None, oof: Path | None = None) -> dict:
     """Write a bundle with these roles to the folder out; returns its manifest.
 
-    The checkpoint's split must be that of data: temperature comes from val, metrics from test. Raises TrainerError.
+    The checkpoint's split must be that of data: metrics come from test. The temperature comes from the out-of-fold
+    answers in oof, which are many, or without them from val, unless that was trained on. Raises TrainerError.
     """
     state, model = load_checkpoint(checkpoint)
     split = read_split(data)
@@ -57,37 +59,61 @@ def export(checkpoint: Path, data: Path, out: Path, *, name: str, roles: tuple[s
     if empty:
         raise TrainerError(f"{data}: no picture in {' and '.join(empty)}; more than 5 a class are needed")
     spec = InputSpec()
+    temperature, calibration = _calibrate(model, state, data, split, spec, oof)
     float_model = to_onnx(model, spec)
     if torchscript:
         write_torchscript(model, spec, torchscript)
-    files = {}
+    files, quantisation = {}, {}
     for role in tqdm(roles, desc="export", unit="role", leave=False):
-        converted = convert(float_model, role, data, split, spec)
+        if role in SCHEMES:
+            # A quick method; `trainer quantize` tries them all
+            best, *_ = quantised(float_model, role, data, split,
+                                 Reference.of(float_model, data, split, "val", spec), method="mse")
+            converted, quantisation[role] = normalised(best.model), {"method": best.method, "val": best.scores}
+            if not best.good:
+                tqdm.write(f"{role}: agrees with float on {best.scores['agreement']:.4f} of val and is "
+                           f"{best.scores['accuracy_drop_points']:.2f} points less accurate; see `trainer quantize`")
+        else:
+            converted = convert(float_model, role)
         content = converted.SerializeToString()
-        path = out / f"model-{role}.onnx"
-        write_atomically(path, lambda file, content=content: file.write(content))
-        files[role] = {"path": path.name, "sha256": hashlib.sha256(content).hexdigest(), "opset": OPSET,
-                       "ir_version": converted.ir_version, "tolerance": TOLERANCE[role]}
+        files[role] = entry(role, converted, content)
+        write_atomically(out / files[role]["path"], lambda file, content=content: file.write(content))
     for stale in set(out.glob("model-*.onnx")) - {out / f["path"] for f in files.values()}:
         stale.unlink()
-    val_images, val_labels, _ = cached(data, split, "val", spec)
-    val_logits = predict(model, val_images, spec, torch.device("cpu"), _autocast("off", torch.device("cpu")))
     manifest = {
         "format": FORMAT, "name": name, "version": _version(state),
         "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "classes": state["classes"],
         "license": license_text,
-        "provenance": _provenance(state), "input": {
+        "provenance": _provenance(state) | {"temperature": calibration}, "input": {
             "name": "image", "shape": list(spec.shape), "dtype": "float32", "colour_order": "RGB",
             "resize": spec.resize, "mean": list(spec.mean), "std": list(spec.std)},
         "output": {"logits": [1, len(state["classes"])], "features": [1, 512]},
-        "temperature": round(fit_temperature(val_logits, val_labels), 4),
+        "temperature": temperature,
         "thresholds": {"default": DEFAULT_THRESHOLD, "per_class": {}, "policy": "fixed default, not yet derived"},
-        "stranger": None, "files": files}
+        "stranger": None, "files": files, "quantisation": quantisation}
     _add_golden(out, manifest, spec)
     write_json(out / MANIFEST, seal(manifest))
     manifest["metrics"] = evaluate_roles(Bundle(str(out)), data, split, "test").manifest_entry()
     write_json(out / MANIFEST, seal(manifest))
     return manifest
+
+
+def _calibrate(model: Sorter, state: dict, data: Path, split: dict, spec: InputSpec,
+               oof: Path | None) -> tuple[float, str]:
+    """The temperature, and where it comes from. Raises TrainerError."""
+    if oof is not None:
+        answers = OutOfFold.load(oof)
+        if answers.split_hash != split["hash"] or list(answers.classes) != list(split["classes"]):
+            raise TrainerError(f"{oof}: is of split {answers.split_hash[:12]}, {data} holds {split['hash'][:12]}; run "
+                               "`python3 -m trainer crossvalidate` on it")
+        return (round(fit_temperature(answers.logits, answers.labels), 4),
+                f"fitted on {len(answers.labels)} out-of-fold answers of {len(set(answers.folds))} fold models")
+    if state.get("part", "train") != "train":
+        raise TrainerError(f"val was trained on (--part {state['part']}) and cannot calibrate; give --oof, made by "
+                           "`python3 -m trainer crossvalidate`")
+    images, labels, _ = cached(data, split, "val", spec)
+    logits, _ = predict(model, images, spec, torch.device("cpu"), autocast("off", torch.device("cpu")))
+    return round(fit_temperature(logits, labels), 4), "fitted on the validation split"
 
 
 def load_checkpoint(path: Path) -> tuple[dict, Sorter]:
@@ -112,7 +138,7 @@ def to_onnx(model: Sorter, spec: InputSpec) -> onnx.ModelProto:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(model, (torch.zeros(spec.shape),), buffer, opset_version=OPSET, dynamo=False,
                           input_names=["image"], output_names=["logits", "features"], do_constant_folding=True)
-    return _normalised(onnx.load_from_string(buffer.getvalue()))
+    return normalised(onnx.load_from_string(buffer.getvalue()))
 
 
 def write_torchscript(model: Sorter, spec: InputSpec, path: Path) -> None:
@@ -124,8 +150,14 @@ def write_torchscript(model: Sorter, spec: InputSpec, path: Path) -> None:
         write_atomically(path, lambda file: torch.jit.save(script, file))
 
 
-def convert(float_model: onnx.ModelProto, role: str, data: Path, split: dict, spec: InputSpec) -> onnx.ModelProto:
-    """The model in one of the roles fp32, fp16 and int8_cpu. Raises TrainerError for another."""
+def entry(role: str, model: onnx.ModelProto, content: bytes) -> dict:
+    """What a manifest's `files` says of one role; content is the model as written."""
+    return {"path": f"model-{role}.onnx", "sha256": hashlib.sha256(content).hexdigest(), "opset": OPSET,
+            "ir_version": model.ir_version, "tolerance": TOLERANCE[role]}
+
+
+def convert(float_model: onnx.ModelProto, role: str) -> onnx.ModelProto:
+    """The model in role fp32 or fp16. Raises TrainerError for another."""
     if role == "fp32":
         return float_model
     if role == "fp16":
@@ -133,45 +165,11 @@ def convert(float_model: onnx.ModelProto, role: str, data: Path, split: dict, sp
         from onnxruntime.transformers.onnx_model import OnnxModel
         half = OnnxModel(convert_float_to_float16(copy.deepcopy(float_model), keep_io_types=True))
         half.topological_sort()  # the converter appends the casts of the inputs at the end
-        return _normalised(half.model)
-    if role == "int8_cpu":
-        return _quantised(float_model, data, split, spec)
+        return normalised(half.model)
     raise TrainerError(f"role {role}: allowed: {', '.join(TOLERANCE)}")
 
 
-def _quantised(float_model: onnx.ModelProto, data: Path, split: dict, spec: InputSpec) -> onnx.ModelProto:
-    """QDQ for CPUs: activations uint8 per tensor, weights int8 per channel, calibrated on training pictures."""
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    images, _, _ = cached(data, split, "train", spec)
-    chosen = np.linspace(0, len(images) - 1, min(CALIBRATION_PICTURES, len(images))).astype(int)
-    with tempfile.TemporaryDirectory(prefix="scrapsort-") as folder:
-        source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
-        onnx.save(float_model, source)
-        with _Quiet():
-            quantize_static(
-                source, target, _Reader(images, chosen, spec), quant_format=QuantFormat.QDQ, per_channel=True,
-                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                # 7-bit weights: AVX2 without VNNI adds two 8-bit products in 16 bits and would saturate
-                reduce_range=True, calibrate_method=CalibrationMethod.MinMax)
-        return _normalised(onnx.load(target))
-
-
-class _Reader:
-    """Feeds calibration pictures as the quantiser wants them."""
-
-    def __init__(self, images: np.ndarray, chosen: np.ndarray, spec: InputSpec):
-        self._preprocessor, self._images, self._left, self._spec = Preprocessor(spec), images, list(chosen), spec
-
-    def get_next(self) -> dict | None:
-        """The next input, or None at the end."""
-        if not self._left:
-            return None
-        tensor = np.empty(self._spec.shape, np.float32)
-        self._preprocessor.normalise(np.asarray(self._images[self._left.pop(0)]), tensor)
-        return {"image": tensor}
-
-
-def _normalised(model: onnx.ModelProto) -> onnx.ModelProto:
+def normalised(model: onnx.ModelProto) -> onnx.ModelProto:
     """Keep to the contract: the default domain alone, opset 13, IR 7, no tool's traces."""
     foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
@@ -189,13 +187,6 @@ def _normalised(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature that gives the labels the highest likelihood (Guo et al. 2017), found on a fine grid."""
-    grid = np.exp(np.linspace(np.log(0.2), np.log(5), 400))
-    nll = [-np.log(np.maximum(softmax(logits, t)[np.arange(len(labels)), labels], 1e-12)).mean() for t in grid]
-    return float(grid[int(np.argmin(nll))])
-
-
 def _add_golden(out: Path, manifest: dict, spec: InputSpec) -> None:
     """Draw the golden pictures and let each role answer them; drawn, because photographs belong to others."""
     preprocessor, images = Preprocessor(spec), []
@@ -207,16 +198,17 @@ def _add_golden(out: Path, manifest: dict, spec: InputSpec) -> None:
     arrays = {"images_rgb": np.stack(images)}
     unknown = np.zeros((len(images), len(manifest["classes"])), np.float32)
     placeholders = {f"logits_{role}": unknown for role in manifest["files"]}
-    write_json(out / MANIFEST, seal(manifest | {"golden": _store(out, arrays | placeholders)}))
+    write_json(out / MANIFEST, seal(manifest | {"golden": store_golden(out, arrays | placeholders)}))
     bundle = Bundle(str(out))
     for role in manifest["files"]:
         with OnnxRuntimeClassifier(bundle, role) as classifier:
             arrays[f"logits_{role}"] = np.concatenate(
                 [classifier.classify_resized(image).logits.copy() for image in images])
-    manifest["golden"] = _store(out, arrays)
+    manifest["golden"] = store_golden(out, arrays)
 
 
-def _store(out: Path, arrays: dict) -> dict:
+def store_golden(out: Path, arrays: dict) -> dict:
+    """Write golden.npz: images_rgb (N, H, W, 3) uint8 and logits_ROLE (N, C) float32; returns its manifest entry."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomically(out / "golden.npz", lambda file: file.write(buffer.getvalue()))
@@ -235,9 +227,9 @@ def _provenance(state: dict) -> dict:
     return {"data_set": state["source"], "split_hash": state["split_hash"], "git_commit": _git_commit(),
             "initialisation": state["options"]["init"], "initialisation_sha256": state["init_sha256"],
             "hyper_parameters": state["options"], "started_from": state.get("started_from"),
+            "teacher_sha256": state.get("teacher_sha256"), "part": state.get("part", "train"),
             "epochs_done": len(state["history"]),
-            "validation": state["history"][-1], "torch": state["torch"], "device": state["device"],
-            "temperature": "fitted on the validation split"}
+            "validation": state["history"][-1], "torch": state["torch"], "device": state["device"]}
 
 
 def _git_commit() -> str | None:
@@ -250,18 +242,12 @@ def _git_commit() -> str | None:
 
 def _version(state: dict) -> str:
     """Date and the weights' own hash: two different models never share a version."""
+    return f"{datetime.now(timezone.utc):%Y.%m.%d}-{weights_id(state)}"
+
+
+def weights_id(state: dict) -> str:
+    """The start of the hash of a checkpoint's weights, in hexadecimal; a bundle's version ends with it."""
     digest = hashlib.sha256()
     for key, value in sorted(state["model"].items()):
         digest.update(key.encode() + value.contiguous().numpy().tobytes())
-    return f"{datetime.now(timezone.utc):%Y.%m.%d}-{digest.hexdigest()[:8]}"
-
-
-class _Quiet:
-    """The quantiser warns about pre-processing that this graph does not need."""
-
-    def __enter__(self) -> None:
-        self._level = logging.root.level
-        logging.root.setLevel(logging.ERROR)
-
-    def __exit__(self, *exc) -> None:
-        logging.root.setLevel(self._level)
+    return digest.hexdigest()[:8]

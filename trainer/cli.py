@@ -6,10 +6,21 @@ import argparse
 import sys
 
 from edge.errors import ScrapsortError
-from trainer.commands import audit, crossvalidate, evaluate, export, prepare, quantize, strangers, thresholds, train
+from trainer.commands import (
+    audit,
+    crossvalidate,
+    evaluate,
+    export,
+    prepare,
+    quantize,
+    report,
+    strangers,
+    thresholds,
+    train,
+)
 from trainer.errors import TrainerError
 
-COMMANDS = (prepare, audit, train, crossvalidate, evaluate, export, quantize, thresholds, strangers)
+COMMANDS = (prepare, audit, train, crossvalidate, evaluate, export, quantize, strangers, thresholds, report)
 
 
 def main(argv: list[str] | None = None) -> int:

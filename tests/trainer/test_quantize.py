@@ -303,7 +303,7 @@ def _main(trained, *more):
     command.add(parser.add_subparsers())
     checkpoint, data, out = trained
     arguments = parser.parse_args(["quantize", "--checkpoint", str(checkpoint), "--data", str(data),
-                                   "--out", str(out), "--method", "mse", *map(str, more)])
+                                   "--bundle", str(out), "--method", "mse", *map(str, more)])
     return arguments.run(arguments)
 
 

@@ -20,7 +20,7 @@ from trainer.batches import Batches, Loss
 from trainer.errors import TrainerError
 from trainer.files import write_atomically
 from trainer.model import Sorter
-from trainer.run import Run, autocast, ema, sha256_of_file
+from trainer.run import Run, autocast, ema, hash_if_file, one_cycle
 from trainer.views import Views, key_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Maps:
         """
         folder, spec = views.pool.data / ".cache", InputSpec()
         cast = autocast(options.amp, device)
-        key = key_of([views.key, sha256_of_file(options.init), options.amp, str(torch.__version__)])
+        key = key_of([views.key, hash_if_file(options.init), options.amp, str(torch.__version__)])
         paths = [folder / f"maps-{key}-{v}.npy" for v in range(len(views.images))]
         for path, images in zip(tqdm(paths, desc="maps", unit="view", leave=False), views.images, strict=True):
             if not path.exists():
@@ -90,9 +90,7 @@ def regrow(run: Run, maps: list[np.ndarray], batches: Batches, loss_of: Loss, ou
     optimiser = torch.optim.AdamW([{"params": [p for p in parameters if p.ndim > 1]},
                                    {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}],
                                   lr=options.lr, weight_decay=options.weight_decay)
-    steps = options.regrow * batches.steps
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.lr, total_steps=steps,
-                                                   pct_start=WARMUP if WARMUP * steps >= 2 else 0.75)
+    schedule = one_cycle(optimiser, options.lr, options.regrow * batches.steps, WARMUP)
     for epoch in tqdm(range(options.regrow), desc="regrow layer4", unit="epoch"):
         for batch in ahead(batches.maps(maps, epoch)):
             with run.autocast():

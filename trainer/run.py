@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -17,7 +16,7 @@ from tqdm import tqdm
 
 from edge.preprocess import InputSpec, Preprocessor
 from trainer.errors import TrainerError
-from trainer.files import write_atomically, write_json
+from trainer.files import sha256_of, write_atomically, write_json
 from trainer.model import STAGES, Sorter, freeze
 from trainer.teacher import FEATURES
 
@@ -60,10 +59,7 @@ class Run:
         self.optimiser = torch.optim.AdamW(
             [{"params": p, "lr": peak, "weight_decay": options.weight_decay if is_weight else 0.0}
              for ((_, is_weight), p), peak in zip(groups.items(), peaks, strict=True)])
-        # OneCycleLR divides by the length of the rise less one: a run of a few steps needs a longer share for it
-        rise = options.warmup if options.warmup * self.steps >= 2 else 0.75
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, peaks, total_steps=self.steps,
-                                                            pct_start=rise)
+        self.schedule = one_cycle(self.optimiser, peaks, self.steps, options.warmup)
 
     @property
     def learning_rate(self) -> float:
@@ -95,8 +91,8 @@ class Run:
 
     def identity(self) -> str:
         """What must be the same for a resume to make sense."""
-        shaping = asdict(self.options) | {"init": sha256_of_file(self.options.init) or self.options.init,
-                                          "teacher": sha256_of_file(self.options.teacher)}
+        shaping = asdict(self.options) | {"init": hash_if_file(self.options.init) or self.options.init,
+                                          "teacher": hash_if_file(self.options.teacher)}
         return json.dumps([shaping, self.part, self.split["hash"], self.steps], sort_keys=True)
 
     def save_last(self, out: Path, history: list) -> None:
@@ -114,8 +110,8 @@ class Run:
                                           "teacher": Path(self.options.teacher).name}
         state = {"model": {k: v.cpu() for k, v in self.average.module.state_dict().items()},
                  "classes": self.split["classes"], "split_hash": self.split["hash"], "source": self.split["source"],
-                 "options": options, "part": self.part, "init_sha256": sha256_of_file(self.options.init),
-                 "teacher_sha256": sha256_of_file(self.options.teacher), "started_from": ancestor,
+                 "options": options, "part": self.part, "init_sha256": hash_if_file(self.options.init),
+                 "teacher_sha256": hash_if_file(self.options.teacher), "started_from": ancestor,
                  "history": list(history),
                  "torch": str(torch.__version__), "device": str(self.device)}
         write_atomically(out / "best.pt", lambda file: torch.save(state, file))
@@ -170,6 +166,13 @@ def predict(model: nn.Module, images: np.ndarray, spec: InputSpec, device: torch
     return logits, features
 
 
+def one_cycle(optimiser: torch.optim.Optimizer, peaks: float | list[float], steps: int, rise: float):
+    """The schedule up to the peaks, in a share of the steps, and down to nothing (Smith and Topin 2019)."""
+    # OneCycleLR divides by the length of the rise less one: a run of a few steps needs a longer share for it
+    rise = rise if rise * steps >= 2 else 0.75
+    return torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=steps, pct_start=rise)
+
+
 def ema(decay: float):
     """Average with a warm-up, so that a short run is not held back by its start."""
     @torch.no_grad()
@@ -203,9 +206,9 @@ def make_deterministic(options: Options, device: torch.device) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def sha256_of_file(path: str) -> str | None:
+def hash_if_file(path: str) -> str | None:
     """None where there is no such file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else None
+    return sha256_of(Path(path)) if Path(path).is_file() else None
 
 
 def ancestor(init: str, split: dict) -> dict | None:

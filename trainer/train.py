@@ -76,7 +76,7 @@ class Selection:
     keep_best: bool  # whether held chooses the epoch that is kept; else the last one is
 
 
-def select(pool: Pool, part: str, seed: int = 0) -> Selection:
+def select(pool: Pool, part: str) -> Selection:
     """The pictures of a part: train (val chooses the epoch), all (of train and val, the last epoch is kept), fold:K/N
     (all but fold K of N, near-duplicates together), random:K/N (the same without regard to near-duplicates).
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-DATA = Path("data/materials")
-OOF = Path("runs/crossvalidation/oof.npz")
+from trainer.commands import DATA, OOF
+
 SHOWN = 60  # findings on a contact sheet
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.commands.train import DATA
+from trainer.commands import DATA
 
 
 def add(commands) -> None:

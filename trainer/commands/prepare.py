@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from trainer.commands.train import DATA
+from trainer.commands import DATA
 
 
 def add(commands) -> None:

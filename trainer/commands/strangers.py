@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from trainer.commands import DATA, OOF
+
 SCORES = ("max_probability", "max_logit", "energy", "feature_distance")
 
 
@@ -12,9 +14,9 @@ def add(commands) -> None:
     """Add `strangers` to the trainer's commands."""
     p = commands.add_parser("strangers", help="choose the score that tells what is none of the classes")
     p.add_argument("--bundle", required=True, type=Path, help="a folder; its manifest gets the score")
-    p.add_argument("--oof", type=Path, default=Path("runs/crossvalidation/oof.npz"),
+    p.add_argument("--oof", type=Path, default=OOF,
                    help="out-of-fold answers: what is known (default: %(default)s)")
-    p.add_argument("--data", type=Path, default=Path("data/materials"), help="default: %(default)s")
+    p.add_argument("--data", type=Path, default=DATA, help="default: %(default)s")
     p.add_argument("--real", type=Path, nargs="+", action="extend", default=[], metavar="PATH",
                    help="folders, pictures or videos of real strangers: every picture and frame is taken for one")
     p.add_argument("--rendered", type=_count, default=40, metavar="N", help="drawn strangers a kind (default: 40)")

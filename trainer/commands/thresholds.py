@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-OOF = Path("runs/crossvalidation/oof.npz")
+from trainer.commands import DATA, OOF
 
 
 def add(commands) -> None:
@@ -20,7 +20,7 @@ def add(commands) -> None:
     p.add_argument("--mix", type=_mix, metavar="NAME=SHARE,…",
                    help="what is on the belt; classes not named share the rest as in the data")
     p.add_argument("--oof", type=Path, default=OOF, help="answers of the fold models; default: %(default)s")
-    p.add_argument("--data", type=Path, default=Path("data/materials"), help="default: %(default)s")
+    p.add_argument("--data", type=Path, default=DATA, help="default: %(default)s")
     p.add_argument("--from-journal", type=Path, metavar="STATE", help="use a site's labelled items instead")
     p.add_argument("--best-effort", action="store_true",
                    help="where the purity cannot be shown, accept at the best bound instead of always reviewing")

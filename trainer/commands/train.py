@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-DATA = Path("data/materials")
+from trainer.commands import DATA
 
 
 def add(commands) -> None:

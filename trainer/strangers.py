@@ -37,7 +37,7 @@ FEATURE_SCORES = ("feature_distance",)
 
 
 @dataclass(frozen=True)
-class Answers:
+class Outputs:
     """What one role of a bundle says of N pictures."""
 
     logits: np.ndarray  # (N, C) float32
@@ -107,14 +107,14 @@ def fit_feature_space(features: np.ndarray, labels: np.ndarray, classes: int) ->
     return FeatureSpace((means @ projection).astype(np.float32), np.ascontiguousarray(projection, np.float32))
 
 
-def scores_of(rule: Stranger, temperature: float, answers: Answers, space: FeatureSpace | None = None) -> np.ndarray:
+def scores_of(rule: Stranger, temperature: float, answers: Outputs, space: FeatureSpace | None = None) -> np.ndarray:
     """The score of each picture, (N,) float64, by the appliance's own code. temperature: the bundle's."""
     score = StrangerScore(rule, temperature, space if rule.score in FEATURE_SCORES else None)
     return np.array([score([row], answers.features[i:i + 1]) for i, row in enumerate(answers.logits.tolist())])
 
 
 def answer(bundle: Bundle, roles: tuple[str, ...], images: Iterable[tuple[str, np.ndarray]], total: int | None,
-           what: str) -> dict[str, Answers]:
+           what: str) -> dict[str, Outputs]:
     """The answers of each role to (name, BGR picture) pairs, shown as `what` while it takes its time."""
     opened = {role: OnnxRuntimeClassifier(bundle, role).open() for role in roles}
     rows: dict[str, list] = {role: [] for role in roles}
@@ -129,7 +129,7 @@ def answer(bundle: Bundle, roles: tuple[str, ...], images: Iterable[tuple[str, n
         for classifier in opened.values():
             classifier.close()
     shapes = (len(bundle.classes), 512)
-    return {role: Answers(*(np.array([pair[i] for pair in rows[role]], np.float32).reshape(-1, shapes[i])
+    return {role: Outputs(*(np.array([pair[i] for pair in rows[role]], np.float32).reshape(-1, shapes[i])
                             for i in (0, 1)), tuple(names)) for role in roles}
 
 
@@ -157,7 +157,7 @@ def measure(bundle: Bundle, oof: OutOfFold, data: Path, split: dict, real: tuple
         strangers["real"] = answer(bundle, roles, real_strangers(real), None, "real strangers")
     space = fit_feature_space(train.features, np.array([bundle.classes.index(name) for name in train.names]),
                               len(bundle.classes))
-    known = Answers(oof.logits, oof.features, oof.paths)
+    known = Outputs(oof.logits, oof.features, oof.paths)
     rows = tuple(_measure(Stranger(score, 0.0), bundle.temperature, accept, role,
                           test[role] if score in FEATURE_SCORES else known, test, strangers, space)
                  for score in STRANGER_SCORES)
@@ -184,9 +184,9 @@ def _read(data: Path, files: list[dict]) -> Iterator[tuple[str, np.ndarray]]:
         yield file["label"], pictures.read(str(data / file["split"] / file["path"]))
 
 
-def _measure(rule: Stranger, temperature: float, accept: float, role: str, known: Answers, test: dict[str, Answers],
-             strangers: dict[str, dict[str, Answers]], space: FeatureSpace) -> Measured:
-    def scores(answers: Answers) -> np.ndarray:
+def _measure(rule: Stranger, temperature: float, accept: float, role: str, known: Outputs, test: dict[str, Outputs],
+             strangers: dict[str, dict[str, Outputs]], space: FeatureSpace) -> Measured:
+    def scores(answers: Outputs) -> np.ndarray:
         return scores_of(rule, temperature, answers, space)
 
     of_known, of_test = scores(known), {r: scores(answers) for r, answers in test.items()}

@@ -18,7 +18,7 @@ from trainer.drawn_strangers import KINDS, THINGS, draw_stranger
 from trainer.errors import TrainerError
 from trainer.oof import OutOfFold
 from trainer.real_strangers import real_strangers
-from trainer.strangers import Answers, auroc, fit_feature_space, lines, measure, scores_of, threshold_at, write
+from trainer.strangers import Outputs, auroc, fit_feature_space, lines, measure, scores_of, threshold_at, write
 
 SHIPPED = ROOT / "models" / "trashnet-resnet18"
 
@@ -95,7 +95,7 @@ def test_features_far_from_every_class_are_strange_however_they_spread():
     strange[:, 2] += 25.0
     assert space.means.shape == (3, 512) and space.means.dtype == space.projection.dtype == np.float32
     rule, logits = Stranger("feature_distance", 0.0), np.zeros((len(labels), 3), np.float32)
-    scores = [scores_of(rule, 1.0, Answers(logits, f, ()), space) for f in (known, strange)]
+    scores = [scores_of(rule, 1.0, Outputs(logits, f, ()), space) for f in (known, strange)]
     plain = [((f[:, None] - means) ** 2).sum(2).min(1) for f in (known, strange)]
     assert auroc(*scores) > 0.99 and auroc(*plain) < 0.65
 
@@ -190,7 +190,7 @@ def test_what_is_measured_and_with_what(world, report):
         if by_features:
             assert row.accepted["fp16"] >= 0.95
         else:
-            known = Answers(world["oof"].logits, world["oof"].features, ())
+            known = Outputs(world["oof"].logits, world["oof"].features, ())
             scores = scores_of(row.rule, report.bundle.temperature, known)
             assert 0.95 <= (scores <= row.rule.threshold).mean() < 0.97
         kinds = row.caught_by_name["rendered"]

@@ -72,7 +72,7 @@ def _bundle(sources: Sources) -> list[str]:
 
 def _read(given) -> list[Path]:
     paths = [given.data / SPLIT_FILE]
-    paths += [folder / OOF for folder in (given.crossvalidation, given.random) if folder]
+    paths += [folder / OOF for folder in (given.crossvalidation, given.random_against, given.random) if folder]
     paths += [given.checkpoint] if given.checkpoint else []
     paths += [run / "best.pt" for run in given.experiments if (run / "best.pt").exists()]
     return [*paths, *given.benchmarks]
@@ -104,7 +104,8 @@ def commands(sources: Sources) -> list[str]:
     lines = [_line("prepare", split["source"], *_unless(split["seed"], 0, "--seed"), "--out", place(given.data))]
     steps, checkpoint = _training(manifest["provenance"], data)
     lines += steps
-    for folds, folder in ((sources.folds, given.crossvalidation), (sources.random, given.random)):
+    for folds, folder in ((sources.folds, given.crossvalidation), (sources.random_against, given.random_against),
+                          (sources.random, given.random)):
         if folds:
             about = folds.answers.about
             lines.append(_line("crossvalidate", *data, *options(about["options"]), "--folds", str(about["folds"]),
@@ -185,8 +186,8 @@ def _report_options(given, data: list[str]) -> list[str]:
     several = {"experiments": "--experiment", "benchmarks": "--benchmark"}
     for field in fields(given):
         value = getattr(given, field.name)
-        if field.name in ("crossvalidation", "random", "checkpoint", "elsewhere") and value:
-            words += [f"--{field.name}", place(value)]
+        if field.name in ("crossvalidation", "random", "random_against", "checkpoint", "elsewhere") and value:
+            words += [f"--{field.name.replace('_', '-')}", place(value)]
         elif field.name in several and value:
             words += [several[field.name], *(place(path) for path in value)]
     return [*words, *(["--photographs"] if given.photographs else []), "--out", place(given.out)]

@@ -102,7 +102,9 @@ def crossvalidation(sources: Sources) -> list[str]:
         return [*head, missing("cross-validation, by groups of near-duplicates", "trainer crossvalidate",
                                "--crossvalidation runs/crossvalidation"), *_random_missing(sources)]
     scores = sources.folds.scores
-    sides = [("groups", sources.folds), *([("random", sources.random)] if sources.random else [])]
+    sides = [("groups", sources.folds),
+             *([("groups, options of random", sources.random_against)] if sources.random_against else []),
+             *([("random", sources.random)] if sources.random else [])]
     kept = len(scores["about"]["accuracy_by_fold"])
     blocks = [*head, paragraph(
         f"The training and validation pictures are dealt into {kept} folds; {kept} networks are trained, each on all "
@@ -119,7 +121,8 @@ def crossvalidation(sources: Sources) -> list[str]:
              score_with(f.scores["pooled"]["macro_f1"], f.intervals["macro_f1"]),
              share(f.pasted["accuracy"]) if f.pasted else NONE) for name, f in sides]),
         "Spread is the standard deviation of the folds, in percentage points."]
-    blocks += [_compared(sources.folds, sources.random)] if sources.random else _random_missing(sources)
+    against = sources.random_against or sources.folds
+    blocks += [_compared(against, sources.random)] if sources.random else _random_missing(sources)
     pooled = scores["pooled"] | {"intervals": sources.folds.intervals}
     return [*blocks, "### By class, pooled", _by_class(pooled, list(sources.bundle.classes))]
 

@@ -37,6 +37,7 @@ class Given:
     out: Path
     crossvalidation: Path | None = None
     random: Path | None = None
+    random_against: Path | None = None
     checkpoint: Path | None = None
     elsewhere: Path | None = None
     experiments: tuple[Path, ...] = ()
@@ -99,6 +100,7 @@ class Sources:
     reference: Reference
     folds: Folds | None
     random: Folds | None
+    random_against: Folds | None  # by groups, with the options of random; None: folds are that
     elsewhere: list[dict]
     trials: list[Trial]
     benchmarks: dict[str, dict]  # by the file's name
@@ -123,7 +125,8 @@ def gather(given: Given) -> Sources:
     state, model = _checkpoint(given, bundle)
     return Sources(given, bundle, split, evaluation, main, _calls(evaluation, main, given.data), state,
                    _reference(evaluation, model, given.data), _folds(given.crossvalidation, bundle, split, True),
-                   _folds(given.random, bundle, split, False), _elsewhere(given, evaluation, main),
+                   _folds(given.random, bundle, split, False), _folds(given.random_against, bundle, split, True),
+                   _elsewhere(given, evaluation, main),
                    [_trial(run, split) for run in given.experiments],
                    {path.name: _benchmark(path) for path in given.benchmarks})
 

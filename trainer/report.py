@@ -26,18 +26,19 @@ SECTIONS = (quality.accuracy, quality.crossvalidation, quality.calibration, belt
 
 
 def report(bundle: Path, data: Path, out: Path, *, crossvalidation: Path | None = None, random: Path | None = None,
-           checkpoint: Path | None = None, elsewhere: Path | None = None, experiments: Sequence[Path] = (),
-           latency: Sequence[Path] = (), photographs: bool = False) -> Path:
+           random_against: Path | None = None, checkpoint: Path | None = None, elsewhere: Path | None = None,
+           experiments: Sequence[Path] = (), latency: Sequence[Path] = (), photographs: bool = False) -> Path:
     """Measure a bundle on the test pictures of data and write out/performance_report.md with its plots; returns it.
 
-    crossvalidation and random: folders of `trainer crossvalidate`, without and with --random. checkpoint: the best.pt
-    that the bundle was made from. elsewhere: a folder of FOLDER/CLASS/*. experiments: folders of `trainer train`.
+    crossvalidation and random: folders of `trainer crossvalidate`, without and with --random. random_against: one
+    without --random that random is held against, where crossvalidation took other options. checkpoint: the best.pt that
+    the bundle was made from. elsewhere: a folder of FOLDER/CLASS/*. experiments: folders of `trainer train`.
     latency: JSON files of `python3 -m benchmarks … -o`. photographs: also draw the sheet of mistakes, whose pictures
     belong to others. The same inputs give the same bytes on the same machine; the date is the bundle's. Raises
     TrainerError when things do not belong together, BundleError for a damaged bundle.
     """
-    sources = gather(Given(bundle, data, out, crossvalidation, random, checkpoint, elsewhere, tuple(experiments),
-                           tuple(latency), photographs))
+    sources = gather(Given(bundle, data, out, crossvalidation, random, random_against, checkpoint, elsewhere,
+                           tuple(experiments), tuple(latency), photographs))
     blocks = [block for section in (summary, *SECTIONS) for block in section(sources)]
     text = "\n\n".join(blocks) + "\n"
     for name in PLOTS:  # of an earlier report; pictures that belong to others must not stay behind, above all

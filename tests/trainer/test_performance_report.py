@@ -182,6 +182,26 @@ def test_cross_validation_states_groups_and_random_side_by_side(made, whole):
     assert len(by_class) == 3 and "trained with different options (label_smoothing)" in flat
 
 
+def test_random_is_held_against_folds_of_its_own_options(made, tmp_path):
+    """The main folds are always right; those with the options of random are never, and so are those of random."""
+    random, eye = OutOfFold.load(made.at / "random" / "oof.npz"), np.eye(3, dtype=np.float32)
+    for name, one, shift in (("main", made.oof, 0), ("light", made.oof, 1), ("random", random, 2)):
+        about = one.about if name == "main" else one.about | {"options": random.about["options"]}
+        replace(one, logits=eye[(one.labels + shift) % 3], about=about).save(tmp_path / name / "oof.npz")
+    folders = {"crossvalidation": tmp_path / "main", "random": tmp_path / "random"}
+    alone = report(made.at / "plain", made.data, tmp_path / "out", **folders).read_text()
+    folders["random_against"] = tmp_path / "light"
+    text = report(made.at / "plain", made.data, tmp_path / "out", **folders).read_text()
+    assert "Random less groups: -100.0 points" in " ".join(alone.split())
+    assert "trained with different options (label_smoothing)" in " ".join(alone.split())
+    cross = " ".join(section(text, "## Cross-validation").split())
+    assert "Random less groups: +0.0 points" in cross and "different options" not in cross
+    pooled = tables(section(text, "## Cross-validation"))[1]
+    assert [row["accuracy"].split()[0] for row in pooled] == ["100.0%", "0.0%", "0.0%"]
+    command = section(text, "### Commands")
+    assert command.count("trainer crossvalidate") == 3 and "--random-against light" in command
+
+
 def test_calibration_is_of_the_pooled_answers(made, whole):
     bundle, oof = Bundle(str(made.at / "bundle")), made.oof
     errors, bins = tables(section(whole.text, "## Calibration"))

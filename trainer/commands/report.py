@@ -14,6 +14,8 @@ def add(commands) -> None:
     p.add_argument("--data", type=Path, default=DATA, help="default: %(default)s")
     p.add_argument("--crossvalidation", type=Path, metavar="DIR", help="folder of crossvalidate")
     p.add_argument("--random", type=Path, metavar="DIR", help="folder of crossvalidate --random")
+    p.add_argument("--random-against", type=Path, metavar="DIR", help="folder of crossvalidate with the options of "
+                   "--random and without --random, where --crossvalidation was trained for longer")
     p.add_argument("--checkpoint", type=Path, metavar="FILE", help="best.pt that the bundle was made from")
     p.add_argument("--elsewhere", type=Path, metavar="FOLDER", help="FOLDER/CLASS/*: pictures from somewhere else")
     p.add_argument("--experiment", type=Path, nargs="+", action="extend", default=[], metavar="RUNDIR",
@@ -29,6 +31,7 @@ def add(commands) -> None:
 def _run(arguments) -> None:
     from trainer.report import report
     written = report(arguments.bundle, arguments.data, arguments.out, crossvalidation=arguments.crossvalidation,
-                     random=arguments.random, checkpoint=arguments.checkpoint, elsewhere=arguments.elsewhere,
+                     random=arguments.random, random_against=arguments.random_against,
+                     checkpoint=arguments.checkpoint, elsewhere=arguments.elsewhere,
                      experiments=arguments.experiment, latency=arguments.benchmark, photographs=arguments.photographs)
     print(f"in {arguments.out}: {', '.join(sorted(p.name for p in written.parent.iterdir()))}")

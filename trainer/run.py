@@ -36,6 +36,7 @@ class Run:
         self.average = torch.optim.swa_utils.AveragedModel(model, avg_fn=None, use_buffers=True,
                                                            multi_avg_fn=ema(options.ema))
         self.fresh: set[str] = set()
+        self.peaks: list[float] = []
         self.optimiser = self.schedule = None
 
     def start(self, fresh: set[str]) -> None:
@@ -55,11 +56,15 @@ class Run:
         if self.guess is not None:
             self.guess.to(self.device)
             groups.setdefault((True, True), []).extend(self.guess.parameters())
-        peaks = [options.lr * (1.0 if is_fresh else scale) for is_fresh, _ in groups]
+        self.peaks = peaks = [options.lr * (1.0 if is_fresh else scale) for is_fresh, _ in groups]
         self.optimiser = torch.optim.AdamW(
             [{"params": p, "lr": peak, "weight_decay": options.weight_decay if is_weight else 0.0}
              for ((_, is_weight), p), peak in zip(groups.items(), peaks, strict=True)])
-        self.schedule = one_cycle(self.optimiser, peaks, self.steps, options.warmup)
+        self.begin_cycle()
+
+    def begin_cycle(self) -> None:
+        """The rate rises and falls once more, from here on."""
+        self.schedule = one_cycle(self.optimiser, self.peaks, self.steps, self.options.warmup)
 
     @property
     def learning_rate(self) -> float:
@@ -90,9 +95,10 @@ class Run:
         return float(loss.detach())
 
     def identity(self) -> str:
-        """What must be the same for a resume to make sense."""
+        """What must be the same for a resume to make sense; of cycles there may be more."""
         shaping = asdict(self.options) | {"init": hash_if_file(self.options.init) or self.options.init,
                                           "teacher": hash_if_file(self.options.teacher)}
+        del shaping["cycles"]
         return json.dumps([shaping, self.part, self.split["hash"], self.steps], sort_keys=True)
 
     def save_last(self, out: Path, history: list) -> None:

@@ -37,6 +37,7 @@ class Options:
     """Hyper-parameters; those that shape the result go into the checkpoint and the bundle's provenance."""
 
     epochs: int = 20
+    cycles: int = 1  # of so many epochs, each with its own rise and fall of the rate (Loshchilov and Hutter 2017)
     batch_size: int = 32
     lr: float = 0.001  # peak, of whatever starts from scratch
     lr_loaded: float = 0.3  # times lr, for stages whose weights were loaded: they need less
@@ -102,8 +103,9 @@ def train(data: Path, out: Path, options: Options, part: str = "train", stop_aft
     """Train on a part (see select) of a prepared data set; leaves best.pt, last.pt, history.json and, for a part that
     holds pictures back, held.npz (rows, logits, features, pasted_logits of the kept weights) in out.
 
-    Returns the history. A run that was stopped goes on from last.pt, if its options, part and split are the same; on
-    a CPU it then ends with the same weights as an unbroken one. stop_after ends after that many epochs of this call.
+    Returns the history. A run that was stopped goes on from last.pt, if its options, part and split are the same, and
+    so does a finished one that is asked for more cycles; on a CPU it then ends with the same weights as an unbroken
+    one. stop_after ends after that many epochs of this call.
     Raises TrainerError.
     """
     split = read_split(data)
@@ -121,7 +123,7 @@ def train(data: Path, out: Path, options: Options, part: str = "train", stop_aft
     loss_of = Loss(pool.labels[selection.rows], len(split["classes"]), options.label_smoothing,
                    options.teacher_weight, device)
     run = Run(model, options, part, device, split, steps=options.epochs * batches.steps)
-    history = run.resume(out)
+    history, epochs = run.resume(out), options.epochs * options.cycles
     if history is None:
         fresh = initialise(model, options.init, _calibration(pool, selection.rows, spec))
         if options.regrow:
@@ -130,24 +132,30 @@ def train(data: Path, out: Path, options: Options, part: str = "train", stop_aft
         history = []
     best = max((h["val_macro_f1"] for h in history if "val_macro_f1" in h), default=-1.0)
 
-    for epoch in range(len(history), options.epochs):
+    if len(history) > epochs:
+        raise TrainerError(f"{out}: has {len(history)} epochs, more than {epochs} (--epochs times --cycles); give "
+                           "another --out")
+    for epoch in range(len(history), epochs):
         started, losses = time.monotonic(), []
+        (out / "held.npz").unlink(missing_ok=True)  # of the cycles before
+        if epoch and epoch % options.epochs == 0:
+            run.begin_cycle()
         run.training_mode()
-        side_px = options.small_px if epoch < round(options.small * options.epochs) else spec.height_px
+        side_px = options.small_px if epoch < round(options.small * epochs) else spec.height_px
         bar = tqdm(ahead(batches.pictures(epoch, side_px)), total=batches.steps,
-                   desc=f"epoch {epoch + 1}/{options.epochs}", unit="batch", leave=False)
+                   desc=f"epoch {epoch + 1}/{epochs}", unit="batch", leave=False)
         for batch in bar:
             losses.append(run.step(batch.images, lambda logits, guess, b=batch: loss_of(b, logits, guess)))
             bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}", refresh=False)
         entry = {"epoch": epoch + 1, "train_loss": float(np.mean(losses)), "lr": run.learning_rate}
-        if len(held_labels) and (selection.keep_best or epoch % LOOK_EVERY == 0 or epoch + 1 == options.epochs):
+        if len(held_labels) and (selection.keep_best or epoch % LOOK_EVERY == 0 or epoch + 1 == epochs):
             logits, _ = predict(run.average, held_images, spec, device, run.autocast)
             scores = summarise(logits, held_labels, split["classes"])
             entry |= {"val_loss": scores["loss"], "val_accuracy": scores["accuracy"],
                       "val_macro_f1": scores["macro_f1"]}
         history.append(entry | {"seconds": round(time.monotonic() - started, 1)})
         improved = selection.keep_best and entry["val_macro_f1"] > best
-        if improved or (not selection.keep_best and epoch + 1 == options.epochs):
+        if improved or (not selection.keep_best and epoch + 1 == epochs):
             best = entry.get("val_macro_f1", -1.0)
             run.save_best(out, history, forebear)
         run.save_last(out, history)

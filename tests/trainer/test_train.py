@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,25 @@ def test_a_fold_keeps_its_last_epoch_and_answers_what_it_held_back(drawn_data, t
     assert not np.allclose(logits, pasted, atol=0.01)  # the grounds are not those of the photographs
     with pytest.raises(TrainerError, match="other options or another split"):
         train(drawn_data[0], tmp_path, options, "fold:1/3")
+
+
+def test_a_finished_run_goes_on_for_more_cycles(drawn_data, tmp_path):
+    """As if it had been asked for them at once; the rate rises and falls anew, and what was held back is asked anew."""
+    one, two = (replace(QUICK, epochs=2, cycles=n) for n in (1, 2))
+    train(drawn_data[0], tmp_path / "on", one, "fold:0/3")
+    with np.load(tmp_path / "on" / "held.npz") as held:
+        before = held["logits"]
+    train(drawn_data[0], tmp_path / "on", two, "fold:0/3")
+    history = train(drawn_data[0], tmp_path / "at-once", two, "fold:0/3")["history"]
+    for name in ("last.pt", "best.pt"):
+        assert same(weights(tmp_path / "on" / name), weights(tmp_path / "at-once" / name))
+    rates = [h["lr"] for h in history]
+    assert len(rates) == 4 and rates[0] == pytest.approx(rates[2]) and rates[1] == pytest.approx(rates[3])
+    assert rates[1] < rates[0]
+    with np.load(tmp_path / "on" / "held.npz") as held, np.load(tmp_path / "at-once" / "held.npz") as other:
+        assert np.array_equal(held["logits"], other["logits"]) and not np.allclose(held["logits"], before)
+    with pytest.raises(TrainerError, match="has 4 epochs, more than 2"):
+        train(drawn_data[0], tmp_path / "on", one, "fold:0/3")
 
 
 def test_small_pictures_come_first(drawn_data, tmp_path, monkeypatch):

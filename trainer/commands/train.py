@@ -22,6 +22,8 @@ def add_options(p) -> None:
     p.add_argument("--data", type=Path, default=DATA, help="default: %(default)s")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     p.add_argument("--epochs", type=positive, default=20)
+    p.add_argument("--cycles", type=positive, default=1, help="of so many epochs, each with a rise and fall of the "
+                   "learning rate; a finished run goes on when given more")
     p.add_argument("--batch-size", type=positive, default=32)
     p.add_argument("--lr", type=float, default=0.001, help="peak learning rate of what starts from scratch")
     p.add_argument("--lr-loaded", type=float, default=0.3, help="times --lr, for stages whose weights were loaded")

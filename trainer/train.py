@@ -47,7 +47,7 @@ class Options:
     warmup: float = 0.2  # share of all steps until the peak of the one-cycle schedule
     ema: float = 0.998  # average of the weights per step; what is validated and kept
     small_px: int = 160  # pictures of this size ...
-    small: float = 0.0  # ... for this share of the epochs, the first ones; the rest at full size (Touvron et al. 2019)
+    small: float = 0.0  # ... for this share of a cycle's epochs, the first ones; then full size (Touvron et al. 2019)
     init: str = "imagenet"
     freeze: int = 0
     regrow: int = 0  # epochs beforehand in which layer4 and the head alone learn, when the rest was loaded
@@ -135,13 +135,14 @@ def train(data: Path, out: Path, options: Options, part: str = "train", stop_aft
     if len(history) > epochs:
         raise TrainerError(f"{out}: has {len(history)} epochs, more than {epochs} (--epochs times --cycles); give "
                            "another --out")
+    if len(history) < epochs:
+        (out / "held.npz").unlink(missing_ok=True)  # of the cycles before
     for epoch in range(len(history), epochs):
         started, losses = time.monotonic(), []
-        (out / "held.npz").unlink(missing_ok=True)  # of the cycles before
         if epoch and epoch % options.epochs == 0:
             run.begin_cycle()
         run.training_mode()
-        side_px = options.small_px if epoch < round(options.small * epochs) else spec.height_px
+        side_px = options.small_px if epoch < round(options.small * options.epochs) else spec.height_px
         bar = tqdm(ahead(batches.pictures(epoch, side_px)), total=batches.steps,
                    desc=f"epoch {epoch + 1}/{epochs}", unit="batch", leave=False)
         for batch in bar:

@@ -153,7 +153,7 @@ def test_a_fold_keeps_its_last_epoch_and_answers_what_it_held_back(drawn_data, t
 
 def test_a_finished_run_goes_on_for_more_cycles(drawn_data, tmp_path):
     """As if it had been asked for them at once; the rate rises and falls anew, and what was held back is asked anew."""
-    one, two = (replace(QUICK, epochs=2, cycles=n) for n in (1, 2))
+    one, two = (replace(QUICK, epochs=2, cycles=n, small=0.5) for n in (1, 2))
     train(drawn_data[0], tmp_path / "on", one, "fold:0/3")
     with np.load(tmp_path / "on" / "held.npz") as held:
         before = held["logits"]

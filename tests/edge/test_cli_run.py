@@ -57,6 +57,8 @@ def test_a_folder_is_sorted_in_natural_order_and_every_item_is_journalled(belt, 
     code, out, err = scrapsort("run", "--source", belt, "--state", state, "--format", "json")
     assert code == 0, err
     lines = json_lines(out)
+    with open(os.path.join(BUNDLE, "manifest.json")) as file:
+        manifest = json.load(file)
     names = [os.path.basename(line["image_path"]) for line in lines[:-1]]
     assert names == ["item{}.jpg".format(n) for n in range(1, 13)]
     assert lines[-1]["event"] == "summary" and lines[-1]["items"] == 12
@@ -64,7 +66,10 @@ def test_a_folder_is_sorted_in_natural_order_and_every_item_is_journalled(belt, 
     for line in lines[:-1]:
         assert abs(sum(line["probabilities"].values()) - 1) < 1e-4
         assert line["predicted_class"] == max(line["probabilities"], key=line["probabilities"].get)
-        assert line["low_confidence_flag"] == (line["confidence"] < 0.7) == (line["decision"] == "review")
+        threshold = manifest["thresholds"]["per_class"][line["predicted_class"]]
+        doubtful = (threshold is None or line["confidence"] < threshold
+                    or line["stranger_score"] > manifest["stranger"]["threshold"])
+        assert line["low_confidence_flag"] == doubtful == (line["decision"] == "review")
     connection = sqlite3.connect(str(state / "journal.db"))
     stored = connection.execute("SELECT id, class, confidence FROM items ORDER BY id").fetchall()
     connection.close()
@@ -98,8 +103,9 @@ def test_bad_pictures_cost_an_item_each_and_never_the_run(belt, state):
 def test_text_shows_class_bars_low_confidence_and_a_summary(belt, state):
     code, out, err = scrapsort("run", "--source", belt, "--state", state, "--threshold", "1.0")
     assert code == 0, err
-    assert len(re.findall(r"^#\d+ +item\d+\.jpg +\w+ +[\d.]+% +[\d.]+ ms  LOW CONFIDENCE \(below 1\.00\)", out,
-                          re.MULTILINE)) == 12
+    marks = re.findall(r"^#\d+ +item\d+\.jpg +\w+ +[\d.]+% +[\d.]+ ms  (LOW CONFIDENCE \(below 1\.00\)|STRANGER)", out,
+                       re.MULTILINE)
+    assert len(marks) == 12 and marks.count("STRANGER") < 6
     assert len(re.findall(r"^ +\w+ +[█·]{20} +[\d.]+%$", out, re.MULTILINE)) == 36
     assert "12 items in" in out and "items/s" in out and "low confidence 12" in out
     assert re.search(r"latency p50 [\d.]+ ms, p95 [\d.]+ ms, p99 [\d.]+ ms", out)

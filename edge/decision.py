@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edge.classifier.base import Answer  # noqa: F401  # classifiers are checked with softmax: a circle at run time
 
 ACCEPT, REVIEW, ERROR = "accept", "review", "error"
-LOW_CONFIDENCE, STRANGER, ALWAYS_REVIEW = "low_confidence", "stranger", "always_review"
+LOW_CONFIDENCE, STRANGER, ALWAYS_REVIEW, CLUSTER = "low_confidence", "stranger", "always_review", "cluster"
 
 
 class Call(NamedTuple):
@@ -25,7 +25,7 @@ class Call(NamedTuple):
     threshold: Optional[float]  # that of class_name; None: no confidence is enough for it
     decision: str  # accept or review
     stranger_score: Optional[float] = None  # higher is stranger; None: not looked for
-    reason: str = ""  # of review: low_confidence, stranger (whatever the confidence) or always_review
+    reason: str = ""  # of review: low_confidence, always_review, stranger or cluster (these whatever the confidence)
 
     @property
     def low_confidence(self) -> bool:
@@ -70,8 +70,11 @@ class Decider:
         score = StrangerScore.of_bundle(bundle) if stranger else None
         return cls(bundle.classes, bundle.temperature, thresholds, score)
 
-    def decide(self, answer: "Answer") -> Call:
-        """Decide about one item from the answer for its k views; their probabilities and scores are averaged."""
+    def decide(self, answer: "Answer", cluster: bool = False) -> Call:
+        """Decide about one item from the answer for its k views; their probabilities and scores are averaged.
+
+        cluster: they show several things that touch.
+        """
         rows = answer.logits.tolist()
         pooled = [0.0] * len(self.classes)
         for row in rows:  # for a handful of numbers plain Python is ten times as fast as arrays
@@ -83,7 +86,7 @@ class Decider:
         best = pooled.index(confidence)
         threshold = self._thresholds[best]
         score = None if self._stranger is None else self._stranger(rows, answer.features)
-        reason = self._reason(confidence, threshold, score)
+        reason = CLUSTER if cluster else self._reason(confidence, threshold, score)
         return Call(self.classes[best], confidence, tuple(pooled), threshold, REVIEW if reason else ACCEPT, score,
                     reason)
 

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import IO, Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from edge.decision import ERROR, REVIEW, STRANGER
+from edge.decision import CLUSTER, ERROR, REVIEW, STRANGER
 from edge.journal.record import Record
 from edge.journal.writer import Committed
 from edge.summary import Summary
@@ -102,7 +102,7 @@ def answer_fields(record: Record, classes: Sequence[str]) -> Dict[str, Any]:
 
 def item_lines(record: Record, classes: Sequence[str], blocks: bool, top: int = 3) -> List[str]:
     """An item as text with its top classes; blocks: draw bars with block characters, else with #."""
-    name = record.source if record.source.startswith("sim:") else os.path.basename(record.source)
+    name = record.source if record.source.startswith(("sim:", "drawn:")) else os.path.basename(record.source)
     if record.decision == ERROR:
         return ["#{:<5d} {:<28.28s} BAD PICTURE: {} ({})".format(record.sequence, name, record.error, record.source)]
     head = "#{:<5d} {:<28.28s} {:<10s} {:6.1%} {:7.1f} ms{}".format(
@@ -117,6 +117,8 @@ def _mark(record: Record) -> str:
         return ""
     if record.review_reason == STRANGER:
         return "  STRANGER (score {:.3f}) -> review".format(record.stranger_score or 0.0)
+    if record.review_reason == CLUSTER:
+        return "  CLUSTER (several things that touch) -> review"
     if record.threshold is None:
         return "  ALWAYS REVIEW (this class is never accepted) -> review"
     return "  LOW CONFIDENCE (below {:.2f}) -> review".format(record.threshold)

@@ -79,7 +79,8 @@ def _picture_file(item: Item) -> Tuple[bytes, str]:
     """The item's picture as a file: the very bytes where there is a file, else a PNG, which loses nothing."""
     if item.frame.data is not None:
         return bytes(item.frame.data), os.path.splitext(item.frame.source)[1].lower()
-    fine, encoded = cv2.imencode(".png", item.views[0])
+    view = item.views[len(item.views) // 2]  # of a thing on a belt the one nearest to the middle of its way
+    fine, encoded = cv2.imencode(".png", view)
     if not fine:
-        raise ValueError("OpenCV cannot encode a picture of shape {}".format(item.views[0].shape))
+        raise ValueError("OpenCV cannot encode a picture of shape {}".format(view.shape))
     return encoded.tobytes(), ".png"

@@ -9,6 +9,8 @@ from edge.errors import SettingsError
 SYSTEM_FILE = "/etc/scrapsort/scrapsort.toml"
 BACKENDS = ("auto", "onnxruntime")
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
+GATE_MODES = ("auto", "every", "interval", "belt")
+DIRECTIONS = ("left", "right", "up", "down")
 
 
 class Source(NamedTuple):
@@ -17,6 +19,19 @@ class Source(NamedTuple):
     uri: str = "sim:"
     interval_s: float = 0.0  # between the starts of two items; 0: as fast as possible
     watch: bool = False  # a folder: go on with files as they arrive
+    region: Tuple[int, int, int, int] = (0, 0, 0, 0)  # x, y, w, h in pixels of the belt; zeros: the whole picture
+
+
+class Gate(NamedTuple):
+    """[gate]: from frames to items."""
+
+    mode: str = "auto"
+    line: float = 0.5  # where an item is decided, as a share of the belt's direction
+    direction: str = "left"  # in which the belt moves in the picture
+    views: int = 3  # of one item; their probabilities are averaged
+    min_area_px: int = 900
+    belt_speed_mps: float = 0.0  # 0: estimated
+    pixels_per_metre: float = 0.0  # `scrapsort setup` measures it
 
 
 class Model(NamedTuple):
@@ -55,6 +70,7 @@ class Settings(NamedTuple):
     """All settings, and the file they came from (empty: built-in defaults)."""
 
     source: Source = Source()
+    gate: Gate = Gate()
     model: Model = Model()
     decision: Decision = Decision()
     journal: Journal = Journal()
@@ -65,6 +81,13 @@ class Settings(NamedTuple):
 # (section, key) -> lowest, highest; or the allowed words
 RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
     ("source", "interval_s"): (0.0, 86400.0),
+    ("gate", "mode"): GATE_MODES,
+    ("gate", "line"): (0.1, 0.9),
+    ("gate", "direction"): DIRECTIONS,
+    ("gate", "views"): (1, 8),
+    ("gate", "min_area_px"): (1, 10000000),
+    ("gate", "belt_speed_mps"): (0.0, 10.0),
+    ("gate", "pixels_per_metre"): (0.0, 100000.0),
     ("decision", "threshold"): (0.0, 1.0),
     ("journal", "commit_s"): (0.0, 1.0),
     ("journal", "commit_items"): (1, 32),
@@ -75,13 +98,14 @@ RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
 
 # Named in the design, not in this version: refused by name rather than ignored
 LATER: Dict[str, Tuple[str, ...]] = {
-    "source": ("width", "height", "fps", "region", "rotate_deg", "stall_s", "reopen_backoff_s"),
+    "source": ("width", "height", "fps", "rotate_deg", "stall_s", "reopen_backoff_s"),
+    "gate": ("trigger_pin", "encoder_pin", "encoder_pulses_per_metre"),
     "journal": ("keep_days", "keep_pictures_mb"),
-    "gate": (), "ejector": (), "health": (),
+    "ejector": (), "health": (),
 }
 
-SECTIONS: Dict[str, Any] = {"source": Source, "model": Model, "decision": Decision, "journal": Journal,
-                            "review": Review}
+SECTIONS: Dict[str, Any] = {"source": Source, "gate": Gate, "model": Model, "decision": Decision,
+                            "journal": Journal, "review": Review}
 
 
 def load(path: Optional[str] = None, environ: Optional[Mapping[str, str]] = None) -> Settings:
@@ -103,7 +127,7 @@ def parse(tables: Mapping[str, Any], path: str) -> Settings:
         if name not in SECTIONS:
             known_later = " (it comes with a later version)" if name in LATER else ""
             raise SettingsError("{}: unknown section [{}]{}; {}".format(
-                path, _one_line(name), known_later, _nearest(name, SECTIONS)))
+                path, _one_line(name), known_later, nearest(name, SECTIONS)))
         if not isinstance(table, dict):
             raise SettingsError("{}: {} = {!r}: a section [{}] is needed".format(path, name, table, name))
         sections[name] = _parse_section(name, table, path)
@@ -125,7 +149,7 @@ def _parse_section(section: str, table: Mapping[str, Any], path: str) -> Any:
         if key not in defaults._fields:
             known_later = " (it comes with a later version)" if key in LATER.get(section, ()) else ""
             raise SettingsError("{}: unknown key {}.{}{}; {}".format(
-                path, section, _one_line(key), known_later, _nearest(key, defaults._fields)))
+                path, section, _one_line(key), known_later, nearest(key, defaults._fields)))
         values[key] = _check(section, key, value, getattr(defaults, key), path)
     return defaults._replace(**values)
 
@@ -134,6 +158,8 @@ def _check(section: str, key: str, value: Any, default: Any, path: str) -> Any:
     """The value, with whole numbers accepted for floats; raises SettingsError when it is not allowed."""
     if section == "decision" and key == "per_class":
         return _check_per_class(value, path)
+    if isinstance(default, tuple):
+        return _check_numbers(section, key, value, default, path)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         try:
             value = float(value)
@@ -144,11 +170,20 @@ def _check(section: str, key: str, value: Any, default: Any, path: str) -> Any:
         raise SettingsError("{}: {}.{} = {!r}: {} is needed".format(path, section, key, value, kind[type(default)]))
     allowed = RANGES.get((section, key))
     if allowed and isinstance(default, str) and value not in allowed:
-        raise SettingsError("{}: {}.{} = {!r}: {}".format(path, section, key, value, _nearest(value, allowed)))
+        raise SettingsError("{}: {}.{} = {!r}: {}".format(path, section, key, value, nearest(value, allowed)))
     if allowed and not isinstance(default, str) and not allowed[0] <= value <= allowed[1]:
         raise SettingsError("{}: {}.{} = {!r}: from {} to {} is allowed".format(
             path, section, key, value, allowed[0], allowed[1]))
     return value
+
+
+def _check_numbers(section: str, key: str, value: Any, default: Tuple[Any, ...], path: str) -> Tuple[Any, ...]:
+    """A list of as many whole numbers as the default has, none negative."""
+    if (not isinstance(value, (list, tuple)) or len(value) != len(default)
+            or any(isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < 10 ** 9 for one in value)):
+        raise SettingsError("{}: {}.{} = {!r}: {} whole numbers from 0 on are needed, such as {}".format(
+            path, section, key, value, len(default), list(default)))
+    return tuple(value)
 
 
 def _check_per_class(value: Any, path: str) -> Dict[str, float]:
@@ -167,7 +202,8 @@ def _one_line(name: str) -> str:
     return name if name.isprintable() else repr(name)
 
 
-def _nearest(name: str, allowed: Any) -> str:
+def nearest(name: str, allowed: Any) -> str:
+    """What a message about a wrong name ends with: the one that was probably meant, and all that are allowed."""
     close = difflib.get_close_matches(name, list(allowed), 1)
     hint = "did you mean {}? ".format(close[0]) if close else ""
     return "{}allowed: {}".format(hint, ", ".join(allowed))

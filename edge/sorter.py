@@ -8,17 +8,19 @@ from edge.classifier.base import Classifier
 from edge.clock import Clock
 from edge.decision import ERROR, Decider
 from edge.frames.base import Frame
-from edge.gate import EveryFrame, Item
+from edge.gate import Gate, Item
 from edge.journal import Journal, Record
 from edge.journal.record import of_error, of_item
 from edge.report import Report
 from edge.review import Reviewer
 
+NEVER_WHOLE = "never seen whole before the line; move [gate] line on, or show more of the belt ([source] region)"
+
 
 class Sorter:
     """Joins the rooms. Everything is passed in open and ready; nothing is allocated here per item."""
 
-    def __init__(self, frames: Iterable[Frame], gate: EveryFrame, classifier: Classifier, decider: Decider,
+    def __init__(self, frames: Iterable[Frame], gate: Gate, classifier: Classifier, decider: Decider,
                  reviewer: Reviewer, journal: Journal, report: Report, stop: threading.Event,
                  interval_s: float = 0.0, limit: Optional[int] = None, clock: Clock = Clock()):
         self.frames, self.gate, self.classifier, self.decider = frames, gate, classifier, decider
@@ -62,11 +64,11 @@ class Sorter:
 def decide_item(sequence: int, item: Item, classifier: Classifier, decider: Decider) -> Record:
     """Classify one item and decide about it; a bad picture becomes a record that says so."""
     if not item.views:
-        return of_error(sequence, item, item.frame.error)
+        return of_error(sequence, item, item.frame.error or NEVER_WHOLE)
     try:
         answer = classifier.classify(item.views)
     except ValueError as error:  # of the picture; what is wrong with the backend is a BackendError
         return of_error(sequence, item, str(error))
     started = time.perf_counter()
-    call = decider.decide(answer)
+    call = decider.decide(answer, item.cluster)
     return of_item(sequence, item, classifier, answer, call, (time.perf_counter() - started) * 1000)

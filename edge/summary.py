@@ -4,7 +4,7 @@ import math
 from collections import OrderedDict
 from typing import Any, Dict, List, Sequence
 
-from edge.decision import ERROR, REVIEW, STRANGER
+from edge.decision import CLUSTER, ERROR, REVIEW, STRANGER
 from edge.journal.record import Record
 
 
@@ -38,7 +38,8 @@ class Summary:
 
     def __init__(self, classes: Sequence[str], started_mono_s: float):
         self.by_class: Dict[str, int] = OrderedDict((name, 0) for name in classes)
-        self.items = self.low_confidence = self.strangers = self.overrides = self.queued = self.errors = 0
+        self.items = self.low_confidence = self.strangers = self.clusters = 0
+        self.overrides = self.queued = self.errors = 0
         self.latency = Percentiles()
         self._started_mono_s = started_mono_s
 
@@ -52,6 +53,7 @@ class Summary:
         self.by_class[record.class_name] += 1
         self.low_confidence += record.decision == REVIEW  # as the flag: whatever the reason
         self.strangers += record.review_reason == STRANGER
+        self.clusters += record.review_reason == CLUSTER
         self.overrides += record.override is not None and record.override.class_name != record.class_name
         self.latency.add(record.total_ms)
 
@@ -59,8 +61,8 @@ class Summary:
         """The summary as plain values; items_per_s counts from the start of the loop until now_mono_s."""
         seconds = max(now_mono_s - self._started_mono_s, 1e-9)
         return {"items": self.items, "by_class": dict(self.by_class), "low_confidence": self.low_confidence,
-                "strangers": self.strangers, "overrides": self.overrides, "queued": self.queued,
-                "errors": self.errors,
+                "strangers": self.strangers, "clusters": self.clusters, "overrides": self.overrides,
+                "queued": self.queued, "errors": self.errors,
                 "seconds": round(seconds, 3), "items_per_s": round(self.items / seconds, 2),
                 "latency_ms": {"p{:g}".format(p): round(self.latency.at(p), 3) for p in (50, 95, 99)}}
 
@@ -68,7 +70,9 @@ class Summary:
         """The summary for people."""
         values = self.as_dict(now_mono_s)
         counts = "  ".join("{} {}".format(name, count) for name, count in self.by_class.items() if count)
-        shown = " (strangers {})".format(self.strangers) if self.strangers else ""
+        of_these = ", ".join("{} {}".format(name, values[name]) for name in ("strangers", "clusters")
+                             if values[name])
+        shown = " ({})".format(of_these) if of_these else ""
         return ["{items} items in {seconds:.1f} s, {items_per_s:.1f} items/s".format(**values),
                 "by class: {}".format(counts or "none"),
                 "low confidence {low_confidence}{}, overrides {overrides}, queued {queued}, errors {errors}".format(

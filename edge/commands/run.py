@@ -18,7 +18,7 @@ from edge.errors import JournalError
 from edge.files import path_text
 from edge.frames import open_source
 from edge.frames.base import Prefetch
-from edge.gate import EveryFrame
+from edge.gate import open_gate
 from edge.journal import Journal, StateLock
 from edge.report import JsonReport, Report, TextReport
 from edge.review import Reviewer
@@ -31,7 +31,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     common.add_config(parser)
     common.add_model(parser)
-    parser.add_argument("--source", metavar="SRC", help="a folder, a picture, or sim: for drawn items")
+    parser.add_argument("--source", metavar="SRC", help="a folder, a picture, sim: or sim:FOLDER for a simulated "
+                        "belt, or drawn: for drawn items one by one")
     parser.add_argument("--watch", action="store_true", default=None, help="go on with files as they arrive")
     parser.add_argument("--interval", type=common.number, metavar="S", help="seconds between two items")
     parser.add_argument("--threshold", type=common.fraction, metavar="T", help="confidence below which an item goes "
@@ -59,9 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
                               settings.journal.keep_free_mb, clock, report.committed)
             try:
                 frames = open_source(settings.source.uri, settings.source.watch, stop, journal.is_recorded, clock)
+                gate = open_gate(settings, frames)
                 reviewer = _reviewer(settings, classifier, report, prompt, clock)
-                sorter = Sorter(Prefetch(frames, stop=stop), EveryFrame(), classifier, decider, reviewer, journal,
-                                report, stop, settings.source.interval_s, arguments.limit, clock)
+                moving = getattr(frames, "moving", False)  # what moves waits for nobody
+                sorter = Sorter(frames if moving else Prefetch(frames, stop=stop), gate, classifier, decider, reviewer,
+                                journal, report, stop, 0.0 if moving else settings.source.interval_s, arguments.limit,
+                                clock)
             except BaseException:
                 journal.close()
                 raise

@@ -64,6 +64,17 @@ def draw_named(material, seed, height_px=384, width_px=512, ground="white"):
     return draw_item(material, rng, height_px, width_px, ground)
 
 
+def draw_sprite(material, rng, length_px):
+    """Draw one item of a material, of a random kind, on nothing: a Sprite, its longest side about length_px pixels.
+
+    What lies behind shows through it: picture = ground * through + add.
+    """
+    _check(material, MIN_SIZE_PX, MIN_SIZE_PX, "belt")
+    lamp, slant = rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.45, 0.75)
+    light = (slant * math.cos(lamp), slant * math.sin(lamp), math.sqrt(1.0 - slant * slant))
+    return paint.pick(rng, _KINDS[material])(rng, int(min(max(length_px, 96.0), 640.0)), light)
+
+
 def _check(material, height_px, width_px, ground):
     if material not in MATERIALS:
         raise ValueError("material {!r}: expected one of {}".format(material, ", ".join(MATERIALS)))

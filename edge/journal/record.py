@@ -42,7 +42,10 @@ class Record(NamedTuple):
     picture_suffix: str = ".jpg"
     error: str = ""
     stranger_score: Optional[float] = None  # higher is stranger; None: not looked for
-    review_reason: str = ""  # low_confidence, stranger or always_review, when the decision is review
+    review_reason: str = ""  # low_confidence, stranger, always_review or cluster, when the decision is review
+    line_mono_s: Optional[float] = None  # when its middle crossed the belt's line; None: nothing moved
+    belt_speed_mps: Optional[float] = None
+    views: int = 0  # that the answer was pooled from
 
 
 def of_item(sequence: int, item: Item, classifier: Classifier, answer: Answer, call: Call,
@@ -53,11 +56,13 @@ def of_item(sequence: int, item: Item, classifier: Classifier, answer: Answer, c
     return Record(sequence, frame.source, frame.key, frame.captured_mono_s, frame.captured_wall_s, call.decision,
                   call.class_name, call.confidence, call.probabilities, call.threshold, classifier.bundle.version,
                   classifier.backend, classifier.precision, frame.decode_ms, answer.preprocess_ms, answer.infer_ms,
-                  decide_ms, total_ms, stranger_score=call.stranger_score, review_reason=call.reason)
+                  decide_ms, total_ms, stranger_score=call.stranger_score, review_reason=call.reason,
+                  line_mono_s=item.line_mono_s, belt_speed_mps=item.speed_mps, views=len(item.views))
 
 
 def of_error(sequence: int, item: Item, error: str) -> Record:
     """The record of an item that could not be classified."""
     frame = item.frame
     return Record(sequence, frame.source, frame.key, frame.captured_mono_s, frame.captured_wall_s, ERROR,
-                  decode_ms=frame.decode_ms, total_ms=frame.decode_ms, error=error)
+                  decode_ms=frame.decode_ms, total_ms=frame.decode_ms, error=error, line_mono_s=item.line_mono_s,
+                  belt_speed_mps=item.speed_mps, views=len(item.views))

@@ -43,6 +43,11 @@ MIGRATIONS: Tuple[str, ...] = (
     ALTER TABLE items ADD COLUMN review_reason TEXT;
     UPDATE items SET review_reason = 'low_confidence' WHERE decision = 'review';
     """,  # until then there was no other reason
+    """
+    ALTER TABLE items ADD COLUMN line_mono_s REAL;
+    ALTER TABLE items ADD COLUMN belt_speed_mps REAL;
+    ALTER TABLE items ADD COLUMN views INTEGER;
+    """,
 )
 
 

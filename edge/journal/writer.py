@@ -26,7 +26,7 @@ PICTURE_BYTES = 32 * 1024 * 1024  # of kept pictures that may wait; likewise
 INSERT = ("INSERT INTO items (run, sequence, captured_mono_s, captured_utc, clock_synchronised, source, source_key, "
           "class, probabilities, confidence, decision, threshold, model_version, backend, precision, decode_ms, "
           "preprocess_ms, infer_ms, decide_ms, total_ms, override_class, override_by, override_utc, picture, error, "
-          "stranger_score, review_reason) VALUES (" + ", ".join("?" * 27) + ")")
+          "stranger_score, review_reason, line_mono_s, belt_speed_mps, views) VALUES (" + ", ".join("?" * 30) + ")")
 
 
 class Committed(NamedTuple):
@@ -183,7 +183,7 @@ class Journal:
                 record.infer_ms, record.decide_ms, record.total_ms,
                 override.class_name if override else None, override.by if override else None,
                 utc_text(override.wall_s) if override else None, path, record.error or None, record.stranger_score,
-                record.review_reason or None)
+                record.review_reason or None, record.line_mono_s, record.belt_speed_mps, record.views)
 
     def _keep_picture(self, record: Record) -> Optional[str]:
         """Write a queued item's picture; its path below the state folder. Pictures are not worth a full disk."""

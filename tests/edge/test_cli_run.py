@@ -129,7 +129,7 @@ def test_limit_interval_and_a_single_picture(belt, state):
 
 
 def test_the_drawn_belt_is_the_same_for_a_seed(state):
-    runs = [json_lines(scrapsort("run", "--source", "sim:?seed=5", "--limit", "5", "--state", state, "--format",
+    runs = [json_lines(scrapsort("run", "--source", "drawn:?seed=5", "--limit", "5", "--state", state, "--format",
                                  "json")[1])[:-1] for _ in range(2)]
     assert [(r["image_path"], r["probabilities"]) for r in runs[0]] == [(r["image_path"], r["probabilities"])
                                                                         for r in runs[1]]
@@ -258,7 +258,7 @@ def test_ctrl_c_at_the_prompt_ends_the_run_with_a_summary(belt, state):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_after_the_item_in_hand(belt, state, number):
-    process = subprocess.Popen([sys.executable, "-m", "edge", "run", "--source", "sim:", "--state", str(state),
+    process = subprocess.Popen([sys.executable, "-m", "edge", "run", "--source", "drawn:", "--state", str(state),
                                 "--format", "json", "--interval", "0.05"], cwd=ROOT, stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     first = process.stdout.readline()
@@ -308,7 +308,7 @@ def test_a_limit_ends_a_watched_folder_too(belt, state):
 
 
 def test_a_closed_pipe_ends_the_run_and_keeps_what_is_recorded(belt, state):
-    command = "{} -m edge run --source sim: --limit 200 --state {} --format json | head -n 1".format(
+    command = "{} -m edge run --source drawn: --limit 200 --state {} --format json | head -n 1".format(
         sys.executable, state)
     subprocess.check_call(command, shell=True, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     connection = sqlite3.connect(str(state / "journal.db"))
@@ -338,7 +338,7 @@ ONE_LINERS = [
     ("threshold above 1", ["run", "--threshold", "1.5"], 2, ["--threshold", "to 1.0"]),
     ("threshold of nothing", ["run", "--threshold", "0"], 2, ["--threshold", "above 0.0"]),
     ("source that an unset variable left empty", ["run", "--source", ""], 2, ["source", "empty"]),
-    ("seed beyond the last", ["run", "--source", "sim:?seed=1000000"], 2, ["seed=NUMBER", "1000000"]),
+    ("seed beyond the last", ["run", "--source", "drawn:?seed=1000000"], 2, ["seed=NUMBER", "1000000"]),
     ("item number beyond SQLite's", ["review", "label", "99999999999999999999", "glass"], 2, ["999999"]),
     ("interval that is no number", ["run", "--interval", "soon"], 2, ["--interval", "soon"]),
     ("negative interval", ["run", "--interval=-1"], 2, ["source.interval_s", "-1"]),
@@ -346,7 +346,7 @@ ONE_LINERS = [
     ("missing settings file", ["run", "--config", "/nowhere.toml"], 2, ["/nowhere.toml", "No such file"]),
     ("missing source", ["run", "--source", "/nowhere"], 1, ["/nowhere", "no such file or folder"]),
     ("camera, which this version has not", ["run", "--source", "/dev/video0"], 2, ["/dev/video0", "folder"]),
-    ("watching a drawn belt", ["run", "--source", "sim:", "--watch"], 2, ["--watch"]),
+    ("watching a drawn belt", ["run", "--source", "drawn:", "--watch"], 2, ["--watch"]),
     ("missing bundle", ["run", "--bundle", "/nowhere"], 1, ["/nowhere", "no such bundle"]),
     ("precision that the bundle lacks", ["run", "--precision", "fp32"], 1, ["fp32", "fp16, int8_cpu"]),
     ("export without a journal", ["export", "results"], 1, ["journal.db", "--state"]),
@@ -381,7 +381,7 @@ def test_a_flipped_byte_in_a_bundle_is_refused(belt, tmp_path, name):
 
 
 def test_a_second_run_on_the_same_state_is_refused(belt, state):
-    first = subprocess.Popen([sys.executable, "-m", "edge", "run", "--source", "sim:", "--state", str(state),
+    first = subprocess.Popen([sys.executable, "-m", "edge", "run", "--source", "drawn:", "--state", str(state),
                               "--format", "json"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     first.stdout.readline()
     code, _, err = scrapsort("run", "--source", belt, "--state", state)
@@ -416,7 +416,7 @@ def small_disk(tmp_path):
 @needs_mount
 def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_is_recorded(small_disk):
     disk = small_disk("size=200k")
-    code, out, err = scrapsort("run", "--source", "sim:", "--limit", "2000", "--state", disk, "--format", "json")
+    code, out, err = scrapsort("run", "--source", "drawn:", "--limit", "2000", "--state", disk, "--format", "json")
     assert code == 1
     assert "full" in err.splitlines()[-1] and str(disk) in err.splitlines()[-1] and "Traceback" not in err
     printed = [line["item"] for line in json_lines(out) if line["event"] == "item"]
@@ -539,3 +539,31 @@ def test_doctor_and_model_show_what_will_be_used(state):
     assert manifest["version"] in scrapsort("model", "show", "--state", state)[1]
     code, out, _ = scrapsort("model", "verify", "--state", state)
     assert code == 0 and out.rstrip().endswith("verified") and "fp16" in out and "int8_cpu" in out
+
+
+def test_a_simulated_belt_from_frames_to_the_journal(state, tmp_path):
+    truth_path = tmp_path / "truth.jsonl"
+    code, out, err = scrapsort("run", "--source", "sim:?pace=fast&items=12&seed=3&width=960&height=540&truth={}".format(
+        truth_path), "--state", state, "--format", "json")
+    items = json_lines(out)[:-1]
+    with open(str(truth_path)) as file:
+        truth = [json.loads(line) for line in file]
+    assert code == 0, err
+    assert json_lines(out)[-1]["ended_by"] == "end of source" and len(truth) == 12
+    connection = sqlite3.connect(str(state / "journal.db"))
+    rows = connection.execute("SELECT line_mono_s, belt_speed_mps, views, source FROM items ORDER BY id").fetchall()
+    connection.close()
+    assert len(rows) == len(items) and abs(len(items) - 12) <= 1  # drawn glass may fall apart into two
+    for true in truth:
+        assert min(abs(row[0] - true["line_mono_s"]) for row in rows) < 0.1
+    assert all(row[2] >= 1 and row[3].startswith("sim:#") for row in rows)
+    assert [row[1] for row in rows[:2]] == [None] * 2 and all(0.4 < row[1] < 0.6 for row in rows[2:])  # estimated
+
+
+def test_a_frame_every_so_often_of_a_belt(state, tmp_path):
+    config = tmp_path / "scrapsort.toml"
+    config.write_text("[gate]\nmode = 'interval'\n")
+    code, out, _ = scrapsort("run", "--source", "sim:?pace=fast&width=320&height=180", "--state", state, "--format",
+                             "json", "--limit", "3", "--interval", "0.5", "--config", config)
+    items = json_lines(out)[:-1]
+    assert code == 0 and [item["image_path"] for item in items] == ["sim:#1", "sim:#16", "sim:#31"]

@@ -9,7 +9,7 @@ import pytest
 
 from edge.bundles import Bundle, FeatureSpace, Stranger
 from edge.classifier import Answer
-from edge.decision import ACCEPT, REVIEW, Decider, softmax
+from edge.decision import ACCEPT, CLUSTER, REVIEW, Decider, softmax
 from edge.errors import BundleError, SettingsError
 from edge.strangers import StrangerScore
 
@@ -50,6 +50,13 @@ def test_softmax(word, logits, temperature, expected):
 def test_softmax_goes_along_the_last_axis():
     logits = np.array([[0.0, 0.0], [0.0, math.log(3)]])
     assert np.allclose(softmax(logits), [[0.5, 0.5], [0.25, 0.75]])
+
+
+def test_what_touches_goes_to_review_however_sure_the_network_is():
+    sure = logits_of([0.01, 0.98, 0.01])
+    assert decider().decide(sure).decision == ACCEPT
+    call = decider().decide(sure, cluster=True)
+    assert (call.decision, call.reason, call.class_name) == (REVIEW, CLUSTER, "metal")
 
 
 def test_a_call_says_everything():

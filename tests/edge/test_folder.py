@@ -12,7 +12,7 @@ from edge.frames import base, folder
 from edge.frames.base import Frame, Prefetch
 from edge.frames.drawn import draw_named
 from edge.frames.folder import GIVE_UP_S, POLL_S, SETTLE_S, FolderFrames, list_pictures, natural_key, read_frame
-from edge.gate import EveryFrame
+from edge.gate import EveryFrame, Item
 
 JPEG = cv2.imencode(".jpg", draw_named("glass", 1, 32, 32))[1].tobytes()
 OTHER = cv2.imencode(".jpg", draw_named("metal", 2, 48, 32))[1].tobytes()
@@ -113,7 +113,7 @@ def test_frames_of_a_folder(tmp_path, clock):
     assert first.decode_ms > 0
     for frame, text in ((frames[1], "not a JPEG"), (frames[2], "cannot be read: No such file")):  # bad, but items
         assert frame.image_bgr is None and text in frame.error and frame.key
-        assert EveryFrame().offer(frame) == [(frame, ())]
+        assert EveryFrame().offer(frame) == [Item(frame, ())]
     assert [item.views[0] is first.image_bgr for item in EveryFrame().offer(first)] == [True]
     assert len({frame.key for frame in frames}) == 4
 

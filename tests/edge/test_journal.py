@@ -63,7 +63,7 @@ def test_every_field_of_an_item_and_its_run(state, clock, make_record, run_of):
         "preprocess_ms": 2.0, "infer_ms": 3.0, "decide_ms": 0.5, "total_ms": 6.5, "bin": None,
         "ejection_error_ms": None, "override_class": "paper", "override_by": "ann",
         "override_utc": "2025-11-22T09:15:50.500Z", "picture": "queue/1-1.png", "error": None,
-        "stranger_score": None, "review_reason": None}
+        "stranger_score": None, "review_reason": None, "line_mono_s": None, "belt_speed_mps": None, "views": 0}
     assert (second["decision"], second["class"], second["confidence"], second["probabilities"], second["error"]) == (
         "error", None, None, None, "truncated")
     only, = (dict(row) for row in rows(state, "SELECT * FROM runs"))
@@ -85,6 +85,15 @@ def test_stranger_score_and_reason_of_review(state, make_record, run_of):
     assert [(row["decision"], row["threshold"], row["stranger_score"], row["review_reason"])
             for row in rows(state)] == [
         ("review", 0.7, -2.5, "stranger"), ("review", None, None, "always_review"), ("accept", 0.7, -9.25, None)]
+
+
+def test_when_an_item_crossed_the_line_at_which_speed_and_in_how_many_views(state, make_record, run_of):
+    journal = Journal(state)
+    journal.begin("sim:", run_of)
+    journal.record(make_record(1, line_mono_s=12.345678, belt_speed_mps=0.5, views=3))
+    journal.close()
+    only, = rows(state)
+    assert (only["line_mono_s"], only["belt_speed_mps"], only["views"]) == (12.345678, 0.5, 3)
 
 
 def test_the_queue_and_its_pictures(state, make_record, run_of):
@@ -313,6 +322,8 @@ def test_a_journal_of_version_1_keeps_every_row(state, make_record, run_of):
     assert user_version(state) == len(schema.MIGRATIONS) >= 2
     after = [dict(row) for row in rows(state)]
     added = [(row.pop("stranger_score"), row.pop("review_reason")) for row in after]
+    assert [[row.pop(name) for name in ("line_mono_s", "belt_speed_mps", "views")] for row in after] == (
+        [[None] * 3] * 3 + [[None, None, 0]])
     assert after[:3] == before and len(after) == 4
     assert added == [(None, None), (None, "low_confidence"), (None, None), (0.5, "stranger")]
     assert [tuple(row) for row in rows(state, "SELECT * FROM queue")] == [(2, "low_confidence", "2025")]

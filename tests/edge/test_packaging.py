@@ -80,7 +80,7 @@ def test_the_installed_command_works_away_from_the_repository(tmp_path):
     shipped = prefix / "share" / "scrapsort" / "models" / "trashnet-resnet18"
     assert sorted(p.name for p in shipped.iterdir()) == sorted(os.listdir(os.path.join(
         ROOT, "models", "trashnet-resnet18")))
-    run = "import sys; sys.prefix = {!r}; from edge.cli import main; sys.exit(main(['run', '--source', 'sim:', " \
+    run = "import sys; sys.prefix = {!r}; from edge.cli import main; sys.exit(main(['run', '--source', 'drawn:', " \
           "'--limit', '3', '--quiet', '--state', {!r}]))".format(str(prefix), str(tmp_path / "state"))
     output = subprocess.check_output([sys.executable, "-c", run], cwd=str(tmp_path), env=environment,
                                      stderr=subprocess.STDOUT)

@@ -143,7 +143,7 @@ def test_a_file_is_kept_byte_for_byte(make_record, source, suffix):
 
 
 def test_a_drawn_item_is_kept_as_a_png_that_loses_nothing(make_record):
-    reviewed = Reviewer(CLASSES, False, True).review(make_record(1, decision="review"), item_of(None, "sim:glass/1"))
+    reviewed = Reviewer(CLASSES, False, True).review(make_record(1, decision="review"), item_of(None, "drawn:glass/1"))
     assert reviewed.picture_suffix == ".png" and reviewed.picture[:4] == b"\x89PNG"
     assert np.array_equal(cv2.imdecode(np.frombuffer(reviewed.picture, np.uint8), cv2.IMREAD_COLOR), IMAGE)
 

@@ -10,7 +10,9 @@ from edge.settings import Settings, load, override, parse, state_folder
 
 # The design page's "Settings, whole", for the keys that exist
 DEFAULTS = {
-    "source": {"uri": "sim:", "interval_s": 0.0, "watch": False},
+    "source": {"uri": "sim:", "interval_s": 0.0, "watch": False, "region": (0, 0, 0, 0)},
+    "gate": {"mode": "auto", "line": 0.5, "direction": "left", "views": 3, "min_area_px": 900, "belt_speed_mps": 0.0,
+             "pixels_per_metre": 0.0},
     "model": {"bundle": "", "backend": "auto", "precision": "auto"},
     "decision": {"threshold": 0.0, "stranger": True, "per_class": {}},
     "journal": {"state": "", "commit_s": 1.0, "commit_items": 32, "keep_free_mb": 500},
@@ -43,6 +45,15 @@ def test_every_value_is_read(tmp_path):
         uri = "/belt/größe"
         interval_s = 2
         watch = true
+        region = [10, 20, 300, 200]
+        [gate]
+        mode = "belt"
+        line = 0.25
+        direction = "up"
+        views = 2
+        min_area_px = 400
+        belt_speed_mps = 0.5
+        pixels_per_metre = 1600
         [model]
         bundle = "b.tar"
         backend = "onnxruntime"
@@ -64,7 +75,9 @@ def test_every_value_is_read(tmp_path):
         """)
     settings = load(path, {})
     assert settings.file == path
-    assert settings.source == ("/belt/größe", 2.0, True) and type(settings.source.interval_s) is float
+    assert settings.source == ("/belt/größe", 2.0, True, (10, 20, 300, 200))
+    assert type(settings.source.interval_s) is float
+    assert settings.gate == ("belt", 0.25, "up", 2, 400, 0.5, 1600.0)
     assert settings.model == ("b.tar", "onnxruntime", "fp16")
     assert settings.decision == (1.0, False, {"plastic": 0.9, "glass": 0.0})
     assert settings.journal == ("/var/x", 0.25, 8, 0)
@@ -95,11 +108,20 @@ BAD = [
     ("number for a switch", "[decision]\nstranger = 0", ["decision.stranger", "0", "true or false"]),
     ("a score for a switch", "[decision]\nstranger = 'energy'", ["decision.stranger", "'energy'", "true or false"]),
     ("later key of journal", "[journal]\nkeep_days = 90", ["journal.keep_days", "later version"]),
-    ("later section", "[gate]\nmode = 'belt'", ["[gate]", "later version"]),
+    ("later key of gate", "[gate]\ntrigger_pin = 7", ["gate.trigger_pin", "later version"]),
+    ("unknown mode", "[gate]\nmode = 'blet'", ["gate.mode", "did you mean belt"]),
+    ("unknown direction", "[gate]\ndirection = 'rigth'", ["gate.direction", "did you mean right"]),
+    ("negative speed", "[gate]\nbelt_speed_mps = -0.5", ["gate.belt_speed_mps", "-0.5", "from 0.0 to 10.0"]),
+    ("line at the edge", "[gate]\nline = 1.0", ["gate.line", "1.0", "0.9"]),
+    ("no views", "[gate]\nviews = 0", ["gate.views", "0", "1", "8"]),
+    ("region of three", "[source]\nregion = [1, 2, 3]", ["source.region", "[1, 2, 3]", "4 whole numbers"]),
+    ("region below 0", "[source]\nregion = [-1, 2, 3, 4]", ["source.region", "-1", "from 0 on"]),
+    ("half pixels", "[source]\nregion = [0, 0, 10.5, 4]", ["source.region", "10.5", "whole numbers"]),
+    ("region as text", "[source]\nregion = 'all'", ["source.region", "'all'", "whole numbers"]),
     ("later section", "[[ejector.lane]]\nbin = 1", ["[ejector]", "later version"]),
     ("later section", "[health]\nwatchdog = true", ["[health]", "later version"]),
     ("unknown section", "[sorce]\nuri = 'x'", ["[sorce]", "did you mean source"]),
-    ("key outside a section", "uri = 'sim:'", ["[uri]", "allowed: source, model, decision, journal, review"]),
+    ("key outside a section", "uri = 'sim:'", ["[uri]", "allowed: source, gate, model, decision, journal, review"]),
     ("value for a section", "source = 'sim:'", ["source", "'sim:'", "a section [source]"]),
     ("list for a section", "[[source]]\nuri = 'sim:'", ["source", "a section [source]"]),
     ("unknown backend", "[model]\nbackend = 'onnxruntme'", ["model.backend", "did you mean onnxruntime", "auto"]),
@@ -207,7 +229,7 @@ def test_settings_are_frozen():
 def test_override_replaces_what_is_given_and_leaves_the_rest():
     settings = parse({"source": {"uri": "a", "watch": True}, "decision": {"threshold": 0.4}}, "f")
     changed = override(settings, "source", uri="b", interval_s=None, watch=None)
-    assert changed.source == ("b", 0.0, True) and settings.source.uri == "a"
+    assert changed.source == ("b", 0.0, True, (0, 0, 0, 0)) and settings.source.uri == "a"
     assert changed.decision == settings.decision and changed.file == "f"
     whole = override(settings, "source", interval_s=3)
     assert type(whole.source.interval_s) is float  # as it would be from a file

@@ -74,7 +74,8 @@ def test_what_a_run_adds_up_to(make_record):
     values = summary_of(make_record).as_dict(110.0)
     latency_ms = values.pop("latency_ms")
     assert values == {"items": 6, "by_class": {"glass": 1, "metal": 4, "paper": 0, "plastic": 0}, "low_confidence": 1,
-                      "strangers": 0, "overrides": 1, "queued": 2, "errors": 1, "seconds": 10.0, "items_per_s": 0.6}
+                      "strangers": 0, "clusters": 0, "overrides": 1,
+                      "queued": 2, "errors": 1, "seconds": 10.0, "items_per_s": 0.6}
     assert list(values["by_class"]) == list(CLASSES)
     assert values["items"] == sum(values["by_class"].values()) + values["errors"]
     assert latency_ms == {"p50": pytest.approx(10, rel=0.01), "p95": pytest.approx(20, rel=0.01),
@@ -96,10 +97,11 @@ def test_lines_for_people(make_record):
     assert Summary(CLASSES, 0.0).lines(1.0)[1] == "by class: none"
 
 
-def test_strangers_are_counted_among_what_goes_to_review(make_record):
+def test_strangers_and_clusters_are_counted_among_what_goes_to_review(make_record):
     summary = Summary(CLASSES, 0.0)
-    for sequence, reason in enumerate(["stranger", "low_confidence", "stranger", "always_review", ""], 1):
+    for sequence, reason in enumerate(["stranger", "low_confidence", "stranger", "cluster", ""], 1):
         summary.add(make_record(sequence, decision="review" if reason else "accept", review_reason=reason))
     values = summary.as_dict(1.0)
     assert (values["low_confidence"], values["strangers"]) == (4, 2)  # the first as the flag: whatever the reason
-    assert summary.lines(1.0)[2] == "low confidence 4 (strangers 2), overrides 0, queued 0, errors 0"
+    assert values["clusters"] == 1
+    assert summary.lines(1.0)[2] == "low confidence 4 (strangers 2, clusters 1), overrides 0, queued 0, errors 0"

@@ -1,4 +1,4 @@
-"""sim: - an endless belt of drawn items, one a frame, the same for a seed."""
+"""drawn: - drawn items without end, one a picture, the same for a seed."""
 
 import threading
 import time
@@ -15,19 +15,19 @@ from edge.frames.drawn import MATERIALS, draw_named
 MAX_SEED, ITEMS_APART = 10 ** 6, 1000  # drawings of one seed and the next; below the trainer's and the golden ones
 
 
-class SimulatedFrames:
-    """Drawn items in random order. The material stands in the frame's source: sim:glass/17."""
+class DrawnFrames:
+    """Drawn items in random order. The material stands in the frame's source: drawn:glass/17."""
 
     def __init__(self, seed: int = 0, stop: threading.Event = threading.Event(), clock: Clock = Clock()):
         self.seed, self._stop, self._clock = seed, stop, clock
 
     @classmethod
-    def from_uri(cls, uri: str, stop: threading.Event, clock: Clock) -> "SimulatedFrames":
-        """sim: or sim:?seed=7. Raises UsageError."""
+    def from_uri(cls, uri: str, stop: threading.Event, clock: Clock) -> "DrawnFrames":
+        """drawn: or drawn:?seed=7. Raises UsageError."""
         options = dict(parse_qsl(uri.partition("?")[2], keep_blank_values=True))
         seed = options.pop("seed", "0")
         if options or not seed.isdigit() or int(seed) >= MAX_SEED:
-            raise UsageError("source {}: sim: or sim:?seed=NUMBER, below {}, is allowed".format(uri, MAX_SEED))
+            raise UsageError("source {}: drawn: or drawn:?seed=NUMBER, below {}, is allowed".format(uri, MAX_SEED))
         return cls(int(seed), stop, clock)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -38,7 +38,7 @@ class SimulatedFrames:
             captured_mono_s, captured_wall_s = self._clock.mono_s(), self._clock.wall_s()
             started = time.perf_counter()
             image_bgr = draw_named(material, (self.seed * ITEMS_APART + number) % (MAX_SEED * ITEMS_APART))
-            name = "sim:{}/{}".format(material, number)
+            name = "drawn:{}/{}".format(material, number)
             yield Frame(name, "{}|{}".format(name, self.seed), image_bgr, None, captured_mono_s, captured_wall_s,
                         (time.perf_counter() - started) * 1000)
             number += 1

@@ -1,0 +1,91 @@
+"""The belt's gate: frames in, each thing on the belt out once, when it crosses the line."""
+
+from typing import List, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from edge import settings as settings_module
+from edge.errors import SettingsError
+from edge.frames.base import Frame
+from edge.gate import blobs
+from edge.gate.background import Background
+from edge.gate.clusters import Clusters
+from edge.gate.every import Gate
+from edge.gate.item import Item
+from edge.gate.tracks import Crossing, Tracker
+from edge.gate.views import Views
+
+WORKING_PX = 320  # the belt is watched at about this length; items are cut from the full picture
+STUCK_S = 4.0
+LEAST_PX = 32  # a region must be as high and wide
+
+
+class BeltGate(Gate):
+    """Watches one belt. The first frame says how large its memory must be; all of it is made then."""
+
+    def __init__(self, settings: settings_module.Gate, region: Tuple[int, int, int, int] = (0, 0, 0, 0)):
+        """region: x, y, width and height of the belt in pixels of the frame; zeros: all of it."""
+        self.settings, self.region = settings, region
+        self.mask: Optional[np.ndarray] = None  # of the last frame, for those who want to see it
+        self.scale, self._size = 1.0, (0, 0)
+
+    def _open(self, height: int, width: int) -> None:
+        x, y, w, h = self.region
+        if not any(self.region):
+            w, h = width, height
+        if w < LEAST_PX or h < LEAST_PX or x + w > width or y + h > height:
+            raise SettingsError("[source] region {}: outside the picture of {} x {} pixels, or below {} pixels".format(
+                list(self.region), width, height, LEAST_PX))
+        upright = self.settings.direction in ("up", "down")
+        self._origin, self._size, self._full = (x, y), (h, w), (height, width)
+        self.scale = max(1.0, round((h if upright else w) / WORKING_PX))  # whole: areas then average evenly
+        small_h, small_w = int(h / self.scale), int(w / self.scale)
+        self._small = np.empty((small_h, small_w, 3), np.uint8)
+        length = float(small_h if upright else small_w)
+        speed = self.settings.belt_speed_mps * self.settings.pixels_per_metre / self.scale
+        self.background = Background(small_h, small_w)
+        self.tracker = Tracker(length, self.settings.line * length, speed)
+        self._clusters = Clusters()
+        self._views = Views(self.settings.views, length, self.scale)
+
+    @property
+    def speed_mps(self) -> Optional[float]:
+        """Of the belt: as given, else as estimated; None while it is not known."""
+        if self.settings.belt_speed_mps:
+            return self.settings.belt_speed_mps
+        ppm = self.settings.pixels_per_metre
+        return self.tracker.speed * self.scale / ppm if ppm and any(self._size) and self.tracker.speed else None
+
+    def offer(self, frame: Frame) -> List[Item]:
+        """The items that cross the line in this frame; their views live until the next call.
+
+        Raises SettingsError when the region is not inside the frame.
+        """
+        image = frame.image_bgr
+        if image is None:
+            return []
+        if not any(self._size) or image.shape[:2] != self._full:
+            self._open(image.shape[0], image.shape[1])
+        (x, y), (h, w) = self._origin, self._size
+        cv2.resize(image[y:y + h, x:x + w], (self._small.shape[1], self._small.shape[0]), dst=self._small,
+                   interpolation=cv2.INTER_AREA)
+        self.mask = self.background.offer(self._small, frame.captured_mono_s, self._stuck_s(),
+                                          self.tracker.moves)
+        if self.mask is None:
+            return []
+        found = blobs.find(self.mask, self.settings.direction, self.settings.min_area_px / self.scale ** 2)
+        crossings = self.tracker.offer(found, frame.captured_mono_s)
+        crossed = {crossing.track.number for crossing in crossings}
+        self._views.keep([t for t in self.tracker.tracks if not t.handed_on or t.number in crossed], image,
+                         frame.captured_mono_s, self._origin)
+        return [self._item(crossing, frame) for crossing in crossings]
+
+    def _stuck_s(self) -> float:
+        """No item covers one place for so long while the belt moves."""
+        speed = self.tracker.speed
+        return max(STUCK_S, 1.5 * self.tracker.length / speed) if speed else 2.5 * STUCK_S
+
+    def _item(self, crossing: Crossing, frame: Frame) -> Item:
+        return Item(frame, self._views.take(crossing.track), crossing.line_s, self.speed_mps,
+                    self._clusters.is_one(crossing.track))

@@ -1,0 +1,181 @@
+"""From blobs to things that move with the belt: each is handed on once, when its middle crosses the line."""
+
+from collections import deque
+from typing import Deque, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from edge.gate.blobs import Blob
+
+KEEP_POINTS = 48
+FORGET_S = 0.4  # a track that is seen nowhere for so long is gone
+LEAST_POINTS = 3  # seen whole at least so often before it counts
+LEAST_TRAVEL = 0.04  # share of the view that it must have moved along
+STAND_S = 0.3  # over so long a thing is looked at to tell whether the belt stands ...
+CREEP_PX = 5.0  # a second: slower, it stands, whatever the belt's speed
+STANDING, MOVING = 0.3, 0.7  # ... below the first share of the belt's speed it does, above the second it moves again
+SPEEDS, LEAST_SPEEDS = 9, 3  # the speed is the median of so many crossings, from so many on
+
+
+class Point(NamedTuple):
+    """A track at one time, in pixels of the reduced picture."""
+
+    time_s: float
+    middle: float
+    whole: bool
+
+
+class Track:
+    """One thing on the belt."""
+
+    def __init__(self, number: int, blob: Blob, time_s: float):
+        self.number = number
+        self.points: Deque[Point] = deque(maxlen=KEEP_POINTS)
+        self.born = blob
+        self.blob = blob
+        self.seen_s = time_s
+        self.whole_seen = self.merged_seen = 0
+        self.handed_on = self.standing = self.watched = False
+        self.start = blob.middle
+        self.necks: List[float] = []
+        self.areas: List[float] = []
+        self.add(blob, time_s, False, 0.0)
+
+    def add(self, blob: Blob, time_s: float, merged: bool, speed: float) -> None:
+        """The track was seen as blob; merged: together with another track; speed: of the belt, 0 while not known."""
+        self.seen_s = time_s
+        self.merged_seen += merged
+        if merged:
+            return
+        self.blob = blob
+        self.points.append(Point(time_s, blob.middle, blob.whole))
+        self._watch_for_standstill(speed)
+        if blob.whole:
+            self.whole_seen += 1
+            if len(self.necks) < KEEP_POINTS:
+                self.necks.append(blob.neck)
+                self.areas.append(blob.area)
+
+    def _watch_for_standstill(self, speed: float) -> None:
+        """Forget where it was before and while it stood: a straight line goes through the rest alone."""
+        last = self.points[-1]
+        before = next((p for p in reversed(self.points) if last.time_s - p.time_s >= STAND_S), None)
+        if before is None:
+            return
+        own = (last.middle - before.middle) / (last.time_s - before.time_s)
+        stood, self.watched = self.standing, True
+        self.standing = own < max((MOVING if stood else STANDING) * speed, CREEP_PX)
+        if stood or self.standing:
+            while last.time_s - self.points[0].time_s > STAND_S:
+                self.points.popleft()
+
+    def line(self) -> Optional[Tuple[float, float]]:
+        """(speed in pixels a second, position at time 0 of the last point) by least squares over the latest points
+        at which it was seen whole; None of fewer than two."""
+        latest = [p for p in self.points if p.whole][-36:]
+        if len(latest) < 2 or latest[-1].time_s <= latest[0].time_s:
+            return None
+        times = np.array([p.time_s - latest[-1].time_s for p in latest])
+        places = np.array([p.middle for p in latest])
+        times_mean, places_mean = times.mean(), places.mean()
+        spread = ((times - times_mean) ** 2).sum()
+        speed = float(((times - times_mean) * (places - places_mean)).sum() / spread)
+        return speed, float(np.median(places - speed * times))
+
+    def predicted(self, time_s: float, speed: float) -> Tuple[float, float]:
+        """(back, front) at time_s, when it moves at speed."""
+        moved = speed * (time_s - self.points[-1].time_s)
+        return self.blob.back + moved, self.blob.front + moved
+
+
+class Crossing(NamedTuple):
+    """A track that has crossed the line."""
+
+    track: Track
+    line_s: float
+    speed: float  # pixels a second
+
+
+class Tracker:
+    """Follows what is on the belt. length: pixels of the view along the belt; line: where items are handed on."""
+
+    def __init__(self, length: float, line: float, speed: float = 0.0):
+        """speed: pixels a second, where it is known; 0: estimated from what passes."""
+        self.length, self._line = length, line
+        self._given, self.speed = bool(speed), speed
+        self.tracks: List[Track] = []
+        self._speeds: Deque[float] = deque(maxlen=SPEEDS)
+        self._made = 0
+
+    def offer(self, blobs: Sequence[Blob], time_s: float) -> List[Crossing]:
+        """The tracks that have crossed the line with this frame's blobs."""
+        self._match(blobs, time_s)
+        self.tracks = [track for track in self.tracks if time_s - track.seen_s <= FORGET_S]
+        crossings = []
+        for track in self.tracks:
+            if not track.handed_on and track.seen_s == time_s and self._middle_at(track, time_s) >= self._line:
+                crossing = self._crossing(track)
+                if crossing is not None:
+                    track.handed_on = True
+                    crossings.append(crossing)
+        return crossings
+
+    @property
+    def moves(self) -> Optional[bool]:
+        """Whether what is seen on the belt moves; None: nothing that was seen whole for long enough is on it."""
+        seen = [track for track in self.tracks if track.whole_seen >= LEAST_POINTS and track.watched]
+        return not all(track.standing for track in seen) if seen else None
+
+    def _match(self, blobs: Sequence[Blob], time_s: float) -> None:
+        """Give each blob to the tracks whose expected place it covers; a blob without one is a new track."""
+        owners: List[List[Track]] = [[] for _ in blobs]
+        for track in self.tracks:
+            back, front = track.predicted(time_s, self._speed_of(track))
+            best, most = -1, 0.0
+            for index, blob in enumerate(blobs):
+                across = min(blob.high, track.blob.high) - max(blob.low, track.blob.low)
+                along = min(blob.front, front) - max(blob.back, back)
+                if across > 0 and along > 0 and along * across > most:
+                    best, most = index, along * across
+            if best >= 0:
+                owners[best].append(track)
+        for blob, owning in zip(blobs, owners):
+            if not owning:
+                self._made += 1
+                self.tracks.append(Track(self._made, blob, time_s))
+            kept = self._one_or_apart(owning)
+            for track in kept:
+                track.add(blob, time_s, len(kept) > 1, self.speed)
+
+    def _one_or_apart(self, tracks: List[Track]) -> List[Track]:
+        """Tracks that share a blob: things that were seen whole and apart touch now; the others are parts of one."""
+        if len(tracks) < 2:
+            return tracks
+        apart = [track for track in tracks if track.whole_seen >= LEAST_POINTS]
+        kept = apart or [max(tracks, key=lambda track: (track.blob.area, -track.number))]
+        self.tracks = [track for track in self.tracks if track in kept or track not in tracks]
+        return kept
+
+    def _middle_at(self, track: Track, time_s: float) -> float:
+        """Where its middle is; of one that is seen together with another, where it should be."""
+        line = track.line()
+        if track.points[-1].time_s == time_s or line is None:
+            return track.blob.middle
+        return line[1] + line[0] * (time_s - track.points[-1].time_s)
+
+    def _speed_of(self, track: Track) -> float:
+        line = track.line()
+        return line[0] if line is not None else float(np.median(self._speeds)) if self._speeds else self.speed
+
+    def _crossing(self, track: Track) -> Optional[Crossing]:
+        """When the middle crossed, from a straight line through the latest places."""
+        line = track.line()
+        if line is None or track.whole_seen < LEAST_POINTS or line[0] <= 0 or track.standing:
+            return None
+        if self._line - track.start < LEAST_TRAVEL * self.length:
+            return None
+        speed, place = line
+        if not self._given:  # the middle one of the latest: a wrong one changes nothing
+            self._speeds.append(speed)
+            self.speed = float(np.median(self._speeds)) if len(self._speeds) >= LEAST_SPEEDS else 0.0
+        return Crossing(track, track.points[-1].time_s + (self._line - place) / speed, speed)

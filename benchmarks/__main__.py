@@ -1,16 +1,16 @@
-"""python3 -m benchmarks latency|pipeline|accuracy."""
+"""python3 -m benchmarks latency|pipeline|belt|accuracy."""
 
 import argparse
 import json
 import os
 import sys
 
-from benchmarks import accuracy, latency, pipeline
+from benchmarks import accuracy, belt, latency, pipeline
 from edge.commands import common
 from edge.errors import ScrapsortError
 from edge.files import write_durably
 
-COMMANDS = (("latency", latency), ("pipeline", pipeline), ("accuracy", accuracy))
+COMMANDS = (("latency", latency), ("pipeline", pipeline), ("belt", belt), ("accuracy", accuracy))
 
 
 def main() -> int:

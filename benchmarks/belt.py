@@ -1,0 +1,209 @@
+"""Sort a simulated belt with `scrapsort run` and hold every record against what really lay there."""
+
+import argparse
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from urllib.parse import quote
+
+from benchmarks import machine
+from edge.commands import common
+from edge.errors import BackendError, UsageError
+from edge.journal.schema import FILE
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--source", metavar="FOLDER", help="photographs to lay on the belt as tiles, in "
+                        "sub-folders that are classes (default: drawn items)")
+    parser.add_argument("--items", type=common.count, default=1000, help="a run (default: 1000)")
+    parser.add_argument("--speed", type=common.number, nargs="+", default=[0.5, 1.5], metavar="MPS",
+                        help="of the belt (default: 0.5 1.5)")
+    parser.add_argument("--touching", type=common.number, nargs="+", default=[0.0, 0.1], metavar="SHARE",
+                        help="share of items that touch the one before (default: 0 0.1)")
+    parser.add_argument("--pace", choices=("real", "fast"), default="fast", help="real: as a camera gives frames; fast "
+                        "(default): as fast as they are taken")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--options", default="", metavar="KEY=VALUE&…",
+                        help="more of sim:'s, such as fps=60&noise=0.03")
+
+
+def run(arguments: argparse.Namespace) -> Dict[str, Any]:
+    """One run for each speed and share of touching items; prints a table of all."""
+    settings, state = common.load_settings(arguments)
+    bundle = common.open_bundle(arguments, settings, state)
+    result: Dict[str, Any] = {"machine": machine.describe(), "bundle": "{} {}".format(bundle.name, bundle.version),
+                              "source": arguments.source or "drawn items", "items": arguments.items,
+                              "pace": arguments.pace, "seed": arguments.seed, "runs": []}
+    print("{processor}, {cores} cores, Python {python}, ONNX Runtime {onnxruntime}, OpenCV {opencv}".format(
+        **result["machine"]))
+    command = ["--bundle", bundle.path, "--precision", settings.model.precision, "--format", "json", "--quiet"]
+    with tempfile.TemporaryDirectory(prefix="scrapsort-") as folder:
+        as_files = _classes_of_files(arguments.source, folder, command) if arguments.source else {}
+        for speed in arguments.speed:
+            for touching in arguments.touching:
+                name = os.path.join(folder, "{:g}-{:g}".format(speed, touching))
+                query = "seed={}&items={}&speed={:g}&touching={:g}&pace={}&truth={}".format(
+                    arguments.seed, arguments.items, speed, touching, arguments.pace, quote(name + ".truth"))
+                source = "sim:{}?{}".format(os.path.abspath(arguments.source) if arguments.source else "", query)
+                summary = _sort(source + ("&" + arguments.options if arguments.options else ""), name, command)
+                truth, records = read_truth(name + ".truth"), read_records(name)
+                figures = dict({"speed_mps": speed, "touching": touching, "seconds": summary["seconds"]},
+                               **judge(truth, records, speed, as_files))
+                result["runs"].append(figures)
+                print("\n".join(lines(figures)), flush=True)
+    return result
+
+
+def _sort(source: str, state: str, command: List[str]) -> Any:
+    """One `scrapsort run`; its summary."""
+    process = subprocess.Popen([sys.executable, "-m", "edge", "run", "--source", source, "--state", state] + command,
+                               cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    output, errors = process.communicate()
+    if process.returncode:
+        raise BackendError("scrapsort run failed: {}".format(errors.decode("utf-8", "replace").strip()))
+    return json.loads(output.decode("utf-8").splitlines()[-1])
+
+
+def _classes_of_files(source: str, folder: str, command: List[str]) -> Dict[str, Optional[str]]:
+    """What each picture of the folder is taken for as a file, by its path."""
+    if not os.path.isdir(source):
+        raise UsageError("--source {}: no such folder".format(source))
+    _sort(os.path.abspath(source), os.path.join(folder, "files"), command)
+    return {record.source: record.class_name for record in read_records(os.path.join(folder, "files"))}
+
+
+class TrueItem(NamedTuple):
+    """A line of the truth that sim: writes."""
+
+    number: int
+    class_name: str
+    source: str
+    line_mono_s: float
+    touching: bool
+    length_m: float
+
+
+class Judged(NamedTuple):
+    """A row of the journal."""
+
+    source: str
+    class_name: Optional[str]
+    decision: str
+    review_reason: Optional[str]
+    line_mono_s: Optional[float]
+
+
+def read_truth(path: str) -> List[TrueItem]:
+    """What lay on the belt, in the order of crossing the line."""
+    with open(path) as file:
+        items = [TrueItem(**json.loads(line)) for line in file]
+    return sorted(items, key=lambda item: item.line_mono_s)
+
+
+def read_records(state: str) -> List[Judged]:
+    """What a journal says, in its order."""
+    connection = sqlite3.connect(os.path.join(state, FILE))
+    try:
+        return [Judged(*row) for row in connection.execute(
+            "SELECT source, class, decision, review_reason, line_mono_s FROM items ORDER BY id")]
+    finally:
+        connection.close()
+
+
+def groups_of(truth: Sequence[TrueItem], speed: float) -> List[List[TrueItem]]:
+    """Items that lie alone, each a list of one, and those that touch, together."""
+    groups: List[List[TrueItem]] = []
+    for item in truth:
+        last = groups[-1][-1] if groups else None
+        together = (last is not None and last.touching and item.touching and
+                    (item.line_mono_s - last.line_mono_s) * speed < (item.length_m + last.length_m) / 2)
+        if together:
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+    return groups
+
+
+def judge(truth: Sequence[TrueItem], records: Sequence[Judged], speed: float,
+          as_files: Dict[str, Optional[str]]) -> Dict[str, Any]:
+    """Every record is given to the items across whose stretch of the line it falls."""
+    left = sorted((record for record in records if record.line_mono_s is not None),
+                  key=lambda record: record.line_mono_s or 0.0)
+    missed = doubled = false_clusters = touching_right = touching_wrong = 0
+    late_ms: List[float] = []
+    singles: List[Any] = []
+    accepted: List[Any] = []  # (true class or None for a cluster, class of the record)
+    groups = groups_of(truth, speed)
+    for group in groups:
+        start_s = group[0].line_mono_s - group[0].length_m / 2 / speed
+        end_s = group[-1].line_mono_s + group[-1].length_m / 2 / speed
+        own = [record for record in left if start_s <= (record.line_mono_s or 0.0) <= end_s]
+        left = [record for record in left if record not in own]
+        accepted += [(group[0].class_name if len(group) == 1 else None, record.class_name) for record in own
+                     if record.decision == "accept"]
+        if len(group) > 1:
+            right = len(own) == 1 and own[0].review_reason == "cluster"
+            touching_right += right
+            touching_wrong += not right
+            continue
+        missed += not own
+        doubled += max(0, len(own) - 1)
+        if own:
+            nearest = min(own, key=lambda record: abs((record.line_mono_s or 0.0) - group[0].line_mono_s))
+            late_ms.append(((nearest.line_mono_s or 0.0) - group[0].line_mono_s) * 1000)
+            false_clusters += nearest.review_reason == "cluster"
+            singles.append((group[0], nearest))
+    wrong = missed + doubled + len(left) + touching_wrong
+    classes = sorted({item.class_name for item in truth})
+    figures: Dict[str, Any] = {
+        "true": len(truth), "records": len(records), "missed": missed, "doubled": doubled, "ghosts": len(left),
+        "touching_groups": touching_right + touching_wrong, "touching_groups_wrong": touching_wrong,
+        "miscounted": wrong / max(1, len(truth)), "singles_taken_for_clusters": false_clusters,
+        "line_error_ms": percentiles([abs(value) for value in late_ms]),
+        "accuracy": share(record.class_name == item.class_name for item, record in singles),
+        "accuracy_as_files": share(as_files[item.source] == item.class_name for item, _ in singles
+                                   if item.source in as_files) if as_files else None,
+        "accepted": len(accepted), "wrong_bin": sum(true != called for true, called in accepted),
+        "per_bin": {name: {"purity": share(true == name for true, called in accepted if called == name),
+                           "recovery": sum(true == called == name for true, called in accepted)
+                           / max(1, sum(item.class_name == name for item in truth))} for name in classes}}
+    return figures
+
+
+def share(flags: Any) -> Optional[float]:
+    """Of those that are true; None of none."""
+    values = [bool(flag) for flag in flags]
+    return sum(values) / len(values) if values else None
+
+
+def percentiles(values: Sequence[float]) -> Dict[str, float]:
+    """p50, p99 and the largest; empty of none."""
+    ordered = sorted(values)
+    return {"p50": ordered[len(ordered) // 2], "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))],
+            "max": ordered[-1]} if ordered else {}
+
+
+def lines(figures: Dict[str, Any]) -> List[str]:
+    """A run for people."""
+    def percent(value: Optional[float]) -> str:
+        return "-" if value is None else "{:.2%}".format(value)
+    text = ["", "belt at {speed_mps:g} m/s, {touching:.0%} touching: {true} items in {seconds:.0f} s".format(**figures),
+            "  counted: {records} records, {missed} missed, {doubled} doubled, {ghosts} ghosts, "
+            "{touching_groups_wrong} of {touching_groups} groups that "
+            "touch not flagged as one; miscounted {miscounted:.2%}; "
+            "{singles_taken_for_clusters} single items flagged as clusters".format(**figures),
+            "  line crossed, error: " + ", ".join("{} {:.1f} ms".format(*one)
+                                                  for one in figures["line_error_ms"].items()),
+            "  accuracy per item {}, of the same pictures as files {}".format(
+                percent(figures["accuracy"]), percent(figures["accuracy_as_files"])),
+            "  accepted {accepted}, of these wrong bin {wrong_bin}".format(**figures)]
+    text += ["    {:<10s} purity {:>8s}  recovery {:>8s}".format(name, percent(one["purity"]), percent(one["recovery"]))
+             for name, one in figures["per_bin"].items()]
+    return text

@@ -122,8 +122,10 @@ class Tracker:
 
     @property
     def moves(self) -> Optional[bool]:
-        """Whether what is seen on the belt moves; None: nothing that was seen whole for long enough is on it."""
-        seen = [track for track in self.tracks if track.whole_seen >= LEAST_POINTS and track.watched]
+        """Whether what is seen on the belt, alone and whole, moves; None: nothing is, or not for long enough."""
+        latest_s = max([track.seen_s for track in self.tracks], default=0.0)
+        seen = [track for track in self.tracks if track.watched and track.whole_seen >= LEAST_POINTS
+                and track.points[-1].whole and track.points[-1].time_s == latest_s]
         return not all(track.standing for track in seen) if seen else None
 
     def _match(self, blobs: Sequence[Blob], time_s: float) -> None:

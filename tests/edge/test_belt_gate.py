@@ -152,6 +152,18 @@ def test_light_that_is_switched_is_learned_anew_and_sorting_goes_on(tiles):
     assert len(late) >= 4 and len(found) == len(late)
 
 
+def test_what_stays_where_it_is_while_the_belt_moves_is_no_item(tiles):
+    def with_hose(number, image):  # something falls across the picture and stays there
+        if number > 120:
+            image[300:312] = (40, 200, 230)
+        return image
+    options = FAST._replace(items=40, speed=0.8, seed=18)
+    truth, items, _ = watch(tiles, options, change=with_hose)
+    late = times(truth)[times(truth) > times(truth)[0] + 8]
+    found = times(items)[times(items) > times(truth)[0] + 8]
+    assert len(late) >= 10 and len(found) == len(late)
+
+
 def test_memory_is_made_once_and_only_a_new_size_makes_it_anew():
     gate = BeltGate(Gate())
     frame = Frame("", "", np.zeros((120, 320, 3), np.uint8), None, 1.0, 0.0, 0.0)

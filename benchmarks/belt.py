@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import cv2
 
@@ -45,6 +45,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Dict[str, Any]:
     """One run for each speed and share of touching items; prints a table of all."""
+    for key in ("speed", "touching", "pace", "seed", "items", "truth"):
+        if key in dict(parse_qsl(arguments.options)):
+            raise UsageError("--options {}: {} is the benchmark's own; see --help".format(arguments.options, key))
     settings, state = common.load_settings(arguments)
     bundle = common.open_bundle(arguments, settings, state)
     result: Dict[str, Any] = {"machine": machine.describe(), "bundle": "{} {}".format(bundle.name, bundle.version),
@@ -57,7 +60,7 @@ def run(arguments: argparse.Namespace) -> Dict[str, Any]:
         as_files = _classes_of_files(arguments.source, folder, command) if arguments.source else {}
         for speed in arguments.speed:
             for touching in arguments.touching:
-                name = os.path.join(folder, "{:g}-{:g}".format(speed, touching))
+                name = os.path.join(folder, str(len(result["runs"])))
                 query = "seed={}&items={}&speed={:g}&touching={:g}&pace={}&truth={}".format(
                     arguments.seed, arguments.items, speed, touching, arguments.pace, quote(name + ".truth"))
                 source = "sim:{}?{}".format(os.path.abspath(arguments.source) if arguments.source else "", query)

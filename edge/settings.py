@@ -31,7 +31,7 @@ class Gate(NamedTuple):
     views: int = 3  # of one item; their probabilities are averaged
     min_area_px: int = 900
     belt_speed_mps: float = 0.0  # 0: estimated
-    pixels_per_metre: float = 0.0  # `scrapsort setup` measures it
+    pixels_per_metre: float = 0.0  # needed for speeds in metres
 
 
 class Model(NamedTuple):

@@ -45,7 +45,7 @@ class Sprite(NamedTuple):
 
 
 class Scene:
-    """Draws frames. Its buffers are made once; the picture that draw returns is overwritten by the next call."""
+    """Draws frames; each picture that draw returns is the caller's own."""
 
     def __init__(self, view: View, light: Light, sprite_of: Callable[[BeltItem], Sprite], rng: np.random.RandomState):
         self.view, self.light, self._sprite_of = view, light, sprite_of

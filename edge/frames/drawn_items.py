@@ -24,9 +24,10 @@ class DrawnFrames:
     @classmethod
     def from_uri(cls, uri: str, stop: threading.Event, clock: Clock) -> "DrawnFrames":
         """drawn: or drawn:?seed=7. Raises UsageError."""
-        options = dict(parse_qsl(uri.partition("?")[2], keep_blank_values=True))
+        name, _, query = uri.partition("?")
+        options = dict(parse_qsl(query, keep_blank_values=True))
         seed = options.pop("seed", "0")
-        if options or not seed.isdigit() or int(seed) >= MAX_SEED:
+        if name != "drawn:" or options or not seed.isdigit() or int(seed) >= MAX_SEED:
             raise UsageError("source {}: drawn: or drawn:?seed=NUMBER, below {}, is allowed".format(uri, MAX_SEED))
         return cls(int(seed), stop, clock)
 

@@ -1,6 +1,7 @@
 """sim: and sim:FOLDER - a moving belt seen by a virtual camera, and the truth about each item on it."""
 
 import json
+import logging
 import math
 import os
 import threading
@@ -21,6 +22,8 @@ from edge.frames.belt_scene import Light, Scene, Sprite, View, blurred, turned
 from edge.frames.drawn_items import ITEMS_APART, MAX_SEED
 from edge.frames.folder import list_pictures
 from edge.settings import nearest
+
+log = logging.getLogger("scrapsort")
 
 EMPTY_S = 3.0  # of belt before the first item, from which a gate learns what is belt
 
@@ -92,11 +95,7 @@ class DrawnThings:
     def __call__(self, number: int) -> Thing:
         """The thing to lie there; its sprite is drawn with it, for its shape is not known before."""
         material = drawn.MATERIALS[self._order.randint(len(drawn.MATERIALS))]
-        rng = np.random.RandomState([drawn.MATERIALS.index(material),
-                                     (self._options.seed * ITEMS_APART + number) % (MAX_SEED * ITEMS_APART)])
-        length_m = self._options.item * rng.uniform(0.6, 1.0)
-        pixels = length_m * self._options.width / self._options.view
-        sprite = drawn.draw_sprite(material, rng, pixels)
+        length_m, sprite = self._draw(material, number)
         self._ahead[number] = sprite
         while len(self._ahead) > 8:
             self._ahead.popitem(last=False)
@@ -104,9 +103,18 @@ class DrawnThings:
         return Thing(material, "sim:{}/{}".format(material, number), number, sprite.width * scale,
                      sprite.height * scale)
 
+    def _draw(self, material: str, number: int) -> Tuple[float, Any]:
+        """Its longest side in metres and its sprite, the same whenever it is drawn."""
+        rng = np.random.RandomState([drawn.MATERIALS.index(material),
+                                     (self._options.seed * ITEMS_APART + number) % (MAX_SEED * ITEMS_APART)])
+        length_m = self._options.item * rng.uniform(0.6, 1.0)
+        return length_m, drawn.draw_sprite(material, rng, length_m * self._options.width / self._options.view)
+
     def sprite(self, item: BeltItem, pixels_per_metre: float) -> Sprite:
         """The item turned as it lies."""
-        sprite = self._ahead.pop(item.number)
+        sprite = self._ahead.pop(item.number, None)
+        if sprite is None:  # so many came at once that it was not kept
+            sprite = self._draw(item.thing.class_name, item.number)[1]
         scale = item.thing.length_m * pixels_per_metre / sprite.width
         add, taken = turned(sprite.add, 1 - sprite.through, item.turn_rad, scale)
         return Sprite(1 - taken, add)
@@ -137,7 +145,7 @@ class Photographs:
             except PictureError:
                 continue
             scale = self._options.item / max(height, width)
-            return Thing(os.path.basename(os.path.dirname(path)), path_text(path), number, width * scale,
+            return Thing(os.path.basename(os.path.dirname(path)), path, number, width * scale,
                          height * scale)
         raise SourceError("{}: none of its pictures can be read".format(os.path.dirname(self._paths[0])))
 
@@ -252,7 +260,7 @@ class SimulatedCamera:
 
     def _admit(self, item: BeltItem, after: Optional[BeltItem]) -> None:
         self._items.append(item)
-        self._on_item(TrueItem(item.number, item.thing.class_name, item.thing.source,
+        self._on_item(TrueItem(item.number, item.thing.class_name, path_text(item.thing.source),
                                self._start_mono_s + self.travel.when(item.along_m),
                                item.touching or bool(after is not None and after.touching), 2 * item.half_along_m))
 
@@ -301,5 +309,8 @@ class SimulatedBelt:
                 name = "{}#{}".format(self._name, self.camera.number)
                 yield Frame(name, "", image, None, mono_s, wall_s + mono_s, 0.0)
         finally:
+            if self.camera.dropped:
+                log.warning("source %s: %d of %d frames dropped, for nobody took them in time", self._name,
+                            self.camera.dropped, self.camera.number)
             if self._truth is not None:
                 self._truth.close()

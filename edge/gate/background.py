@@ -6,7 +6,8 @@ from typing import List, Optional, Tuple
 import cv2
 import numpy as np
 
-LEARN_S, LEARN_FRAMES, LEARN_SHARE = 2.0, 32, 0.35  # the first frames; the belt shows in at least this share
+LEARN_S, LEARN_SHARE = 2.0, 0.35  # of the first frames; the belt shows in at least this share of them
+LEARN_FRAMES, LEARN_MOST_S, LEAST_FRAMES = 32, 2.5, 8  # of a slow camera fewer, for longer
 TAU_S = 4.0  # how fast the model follows
 FLOOR = 7.0  # grey levels that always count as belt
 WEAK = 0.55  # of both, for pixels beside those that are foreign beyond doubt (hysteresis: Canny 1986)
@@ -41,11 +42,6 @@ class Background:
         self.gain = np.ones(3)  # of the light, by colour, against what was learned
         self.relearned = 0
 
-    @property
-    def ready(self) -> bool:
-        """Whether the empty belt is known."""
-        return self._last_s is not None
-
     def offer(self, image: np.ndarray, time_s: float, stuck_s: float,
               moves: Optional[bool] = None) -> Optional[np.ndarray]:
         """image: (h, w, 3) uint8 BGR. Returns (h, w) uint8, 255 where something lies; None while the belt is learned.
@@ -75,13 +71,14 @@ class Background:
         cv2.morphologyEx(self._mask, cv2.MORPH_CLOSE, self._wide, dst=self._mask)
         if moves or (moves is None and not self.still):
             self._update(passed_s, stuck_s)
-        self._watch_for_flood(image, time_s)
+            self._watch_for_flood(image, time_s)
         return self._mask
 
     def _learn(self, image: np.ndarray, time_s: float) -> None:
         if not self._first or time_s - self._first[-1][0] >= LEARN_S / LEARN_FRAMES:
             self._first.append((time_s, image.copy()))
-        if len(self._first) >= LEARN_FRAMES:
+        enough = LEARN_FRAMES if time_s - self._first[0][0] < LEARN_MOST_S else LEAST_FRAMES
+        if len(self._first) >= enough:
             low, high = _densest(np.stack([one for _, one in self._first]))
             np.add(low, high, out=self._mean)
             self._mean /= 2
@@ -162,6 +159,6 @@ def _densest(values: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     ordered = np.sort(values, axis=0)
     count = max(2, int(math.ceil(LEARN_SHARE * len(values))))
     widths = ordered[count - 1:].astype(np.int16) - ordered[:len(values) - count + 1]
-    starts = widths.argmin(axis=0)[None]
-    low, high = (np.take_along_axis(ordered, starts + more, axis=0)[0] for more in (0, count - 1))
+    starts, places = widths.argmin(axis=0), tuple(np.ogrid[tuple(slice(n) for n in values.shape[1:])])
+    low, high = ordered[(starts,) + places], ordered[(starts + count - 1,) + places]
     return low.astype(np.float32), high.astype(np.float32)

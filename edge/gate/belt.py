@@ -1,5 +1,6 @@
 """The belt's gate: frames in, each thing on the belt out once, when it crosses the line."""
 
+import logging
 from typing import List, Optional, Tuple
 
 import cv2
@@ -16,6 +17,8 @@ from edge.gate.item import Item
 from edge.gate.tracks import Crossing, Tracker
 from edge.gate.views import Views
 
+log = logging.getLogger("scrapsort")
+
 WORKING_PX = 320  # the belt is watched at about this length; items are cut from the full picture
 STUCK_S = 4.0
 LEAST_PX = 32  # a region must be as high and wide
@@ -27,6 +30,7 @@ class BeltGate(Gate):
     def __init__(self, settings: settings_module.Gate, region: Tuple[int, int, int, int] = (0, 0, 0, 0)):
         """region: x, y, width and height of the belt in pixels of the frame; zeros: all of it."""
         self.settings, self.region = settings, region
+        self._relearned = 0
         self.mask: Optional[np.ndarray] = None  # of the last frame, for those who want to see it
         self.scale, self._size = 1.0, (0, 0)
 
@@ -72,6 +76,10 @@ class BeltGate(Gate):
                    interpolation=cv2.INTER_AREA)
         self.mask = self.background.offer(self._small, frame.captured_mono_s, self._stuck_s(),
                                           self.tracker.moves)
+        if self.background.relearned > self._relearned:
+            self._relearned = self.background.relearned
+            log.warning("belt: the light has changed, or the region is covered; the empty belt is learned anew, and "
+                        "what passes in the next two seconds is not counted")
         if self.mask is None:
             return []
         found = blobs.find(self.mask, self.settings.direction, self.settings.min_area_px / self.scale ** 2)

@@ -17,14 +17,26 @@ def open_gate(settings: Settings, frames: Iterable[Frame]) -> Gate:
     mode, moving = settings.gate.mode, bool(getattr(frames, "moving", False))
     if mode == "auto":
         mode = "belt" if moving else "every"
+    if mode != "belt" and any(settings.source.region):
+        raise SettingsError("[source] region: goes with [gate] mode belt, not with {}".format(mode))
     if mode == "interval":
+        if not moving:
+            raise SettingsError("[gate] mode interval: source {} gives each picture once; use every, or auto".format(
+                settings.source.uri))
         if not settings.source.interval_s:
             raise SettingsError("[gate] mode interval: needs [source] interval_s (--interval) above 0")
         return Interval(settings.source.interval_s)
+    if moving and settings.source.interval_s:
+        raise SettingsError("[source] interval_s (--interval): a moving belt waits for nobody; it goes with a folder "
+                            "or with [gate] mode interval")
     if mode == "every":
         return EveryFrame()
     if not moving:
         raise SettingsError("[gate] mode {}: source {} shows no moving belt; use every, or auto".format(
             mode, settings.source.uri))
+    if settings.gate.belt_speed_mps and not (settings.gate.pixels_per_metre or hasattr(frames, "geometry")):
+        raise SettingsError("[gate] belt_speed_mps: needs pixels_per_metre, too")
+    if any(settings.source.region) and hasattr(frames, "geometry"):
+        raise SettingsError("[source] region: a simulated belt is seen whole; leave it out")
     geometry: Any = getattr(frames, "geometry", {})  # a simulated belt knows it
     return BeltGate(settings.gate._replace(**geometry), settings.source.region)

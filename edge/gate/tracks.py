@@ -12,7 +12,7 @@ FORGET_S = 0.4  # a track that is seen nowhere for so long is gone
 LEAST_POINTS = 3  # seen whole at least so often before it counts
 LEAST_TRAVEL = 0.04  # share of the view that it must have moved along
 STAND_S = 0.3  # over so long a thing is looked at to tell whether the belt stands ...
-CREEP_PX = 5.0  # a second: slower, it stands, whatever the belt's speed
+CREEP_PX = 5.0  # a second: slower, it stands, while the belt's speed is not known
 STANDING, MOVING = 0.3, 0.7  # ... below the first share of the belt's speed it does, above the second it moves again
 SPEEDS, LEAST_SPEEDS = 9, 3  # the speed is the median of so many crossings, from so many on
 
@@ -31,7 +31,6 @@ class Track:
     def __init__(self, number: int, blob: Blob, time_s: float):
         self.number = number
         self.points: Deque[Point] = deque(maxlen=KEEP_POINTS)
-        self.born = blob
         self.blob = blob
         self.seen_s = time_s
         self.whole_seen = self.merged_seen = 0
@@ -64,7 +63,7 @@ class Track:
             return
         own = (last.middle - before.middle) / (last.time_s - before.time_s)
         stood, self.watched = self.standing, True
-        self.standing = own < max((MOVING if stood else STANDING) * speed, CREEP_PX)
+        self.standing = own < ((MOVING if stood else STANDING) * speed if speed else CREEP_PX)
         if stood or self.standing:
             while last.time_s - self.points[0].time_s > STAND_S:
                 self.points.popleft()

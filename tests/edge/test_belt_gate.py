@@ -133,13 +133,15 @@ def test_touching_items_are_one_cluster(tiles, seed):
 def test_an_empty_belt_gives_nothing_whatever_the_light_does():
     def flicker(number, image):
         return cv2.convertScaleAbs(image, alpha=1.0 + 0.2 * np.sin(number / 7.0))
-    options = FAST._replace(items=1, gap=5.0, noise=0.03, shake=1.0)
-    gate = BeltGate(Gate(direction="right"))
-    camera = SimulatedCamera("", options._replace(items=0, speed=0.01))  # the first item would come after minutes
-    stop = threading.Event()
+    truth, gate, stop = [], BeltGate(Gate(direction="right")), threading.Event()
+    # Items begin where a belt of 10 m/s would be after seconds: far behind
+    camera = SimulatedCamera("", FAST._replace(speed=10.0, noise=0.03, shake=1.0), on_item=truth.append,
+                             travel=Travel([(0.0, 0.5)]))
     for number in range(300):
         mono_s, image = camera.read(stop)
         assert gate.offer(Frame("", "", flicker(number, image), None, mono_s, 0.0, 0.0)) == []
+        assert gate.mask is None or (gate.mask > 0).mean() < 0.02
+    assert truth == [] and gate.mask is not None
 
 
 def test_light_that_is_switched_is_learned_anew_and_sorting_goes_on(tiles):
@@ -220,18 +222,49 @@ def test_blobs_are_measured_in_the_direction_of_travel():
 
 @pytest.mark.parametrize("settings, kind", [
     (Settings(), EveryFrame), (Settings(gate=Gate(mode="every")), EveryFrame),
-    (Settings(gate=Gate(mode="interval"), source=Source(interval_s=2.0)), Interval)])
+    (Settings(source=Source(interval_s=2.0)), EveryFrame)])
 def test_the_gate_for_pictures(settings, kind):
     assert type(open_gate(settings, [])) is kind
 
 
 @pytest.mark.parametrize("settings, parts", [
     (Settings(gate=Gate(mode="belt"), source=Source(uri="pictures")), ["belt", "pictures", "no moving belt"]),
-    (Settings(gate=Gate(mode="interval")), ["interval_s"])])
+    (Settings(gate=Gate(mode="interval"), source=Source(interval_s=2.0, uri="pictures")), ["interval", "pictures"]),
+    (Settings(source=Source(region=(0, 0, 99, 99))), ["region", "belt"])])
 def test_gates_that_do_not_suit(settings, parts):
     with pytest.raises(SettingsError) as caught:
         open_gate(settings, [])
     assert all(part in str(caught.value) for part in parts)
+
+
+class Belt(list):
+    moving = True
+
+
+class KnownBelt(Belt):
+    geometry = {"line": 0.5, "direction": "right", "pixels_per_metre": 1600.0}
+
+
+@pytest.mark.parametrize("settings, frames, parts", [
+    (Settings(gate=Gate(mode="interval")), Belt(), ["interval_s"]),
+    (Settings(source=Source(interval_s=2.0)), Belt(), ["interval_s", "waits for nobody"]),
+    (Settings(gate=Gate(belt_speed_mps=0.5)), Belt(), ["belt_speed_mps", "pixels_per_metre"]),
+    (Settings(source=Source(region=(0, 0, 99, 99))), KnownBelt(), ["region", "simulated"])])
+def test_gates_that_do_not_suit_a_belt(settings, frames, parts):
+    with pytest.raises(SettingsError) as caught:
+        open_gate(settings, frames)
+    assert all(part in str(caught.value) for part in parts)
+
+
+def test_the_gate_for_a_belt():
+    interval = Settings(gate=Gate(mode="interval"), source=Source(interval_s=2.0))
+    assert type(open_gate(Settings(), Belt())) is BeltGate and type(open_gate(interval, Belt())) is Interval
+    assert open_gate(Settings(), KnownBelt()).settings.pixels_per_metre == 1600.0
+
+
+def test_a_slow_camera_learns_in_time(tiles):
+    truth, items, _ = watch(tiles, FAST._replace(items=5, fps=5.0, speed=0.2, seed=20))
+    assert len(items) == len(truth) == 5
 
 
 def test_an_interval_takes_a_frame_every_so_often_and_makes_up_for_none():

@@ -164,6 +164,27 @@ def test_a_cut_out_shows_the_belt_through(tmp_path):
     assert 0.1 * side ** 2 < whitest < 0.35 * side ** 2  # a ring, neither a disc nor a square
 
 
+def test_a_reader_that_stalled_for_long_gets_what_is_there_then(clock):
+    camera = SimulatedCamera("", PLAIN._replace(pace="real", items=0, item=0.08, gap=0.02, fps=30.0), clock)
+    stop = threading.Event()
+    camera.read(stop)
+    clock.move(30.0)  # more drawn items have passed by than are kept
+    mono_s, image = camera.read(stop)
+    assert image.std() > 10 and camera.dropped > 800
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    os.makedirs(str(tmp_path / "t" / "glass"))
+    fine, data = cv2.imencode(".png", np.full((90, 120, 3), 255, np.uint8))
+    with open(os.path.join(os.fsencode(str(tmp_path / "t" / "glass")), b"b\xfc.png"), "wb") as file:
+        file.write(data.tobytes())
+    truth = []
+    for _ in frames_of(SimulatedCamera(str(tmp_path / "t"), PLAIN._replace(items=1), on_item=truth.append)):
+        pass
+    assert fine and len(truth) == 1
+    truth[0].source.encode("utf-8")  # as text, for the journal and the truth
+
+
 def test_options_are_parsed():
     assert parse("sim:/a/b?speed=1.5&seed=7") == ("/a/b", Options(speed=1.5, seed=7))
     assert parse("sim:") == ("", Options())

@@ -14,7 +14,7 @@ from edge.journal.record import of_error, of_item
 from edge.report import Report
 from edge.review import Reviewer
 
-NEVER_WHOLE = "never seen whole before the line; move [gate] line on, or show more of the belt ([source] region)"
+NO_VIEW = "no view of it was kept: too many things on the belt at once; show less of it ([source] region)"
 
 
 class Sorter:
@@ -64,7 +64,7 @@ class Sorter:
 def decide_item(sequence: int, item: Item, classifier: Classifier, decider: Decider) -> Record:
     """Classify one item and decide about it; a bad picture becomes a record that says so."""
     if not item.views:
-        return of_error(sequence, item, item.frame.error or NEVER_WHOLE)
+        return of_error(sequence, item, item.frame.error or NO_VIEW)
     try:
         answer = classifier.classify(item.views)
     except ValueError as error:  # of the picture; what is wrong with the backend is a BackendError

@@ -213,8 +213,8 @@ class SimulatedCamera:
 
     def _sprite(self, item: BeltItem) -> Sprite:
         sprite = self._things.sprite(item, self.view.pixels_per_metre)
-        speed = self.travel.speed_at(self.travel.when(item.along_m) if math.isfinite(
-            self.travel.when(item.along_m)) else 0.0)
+        at_line_s = self.travel.when(item.along_m)
+        speed = self.travel.speed_at(at_line_s if math.isfinite(at_line_s) else 0.0)
         return blurred(sprite, abs(speed) * self.options.exposure / 1000 * self.view.pixels_per_metre)
 
     def read(self, stop: threading.Event) -> Optional[Tuple[float, np.ndarray]]:

@@ -144,7 +144,7 @@ def test_an_empty_belt_gives_nothing_whatever_the_light_does():
     assert truth == [] and gate.mask is not None
 
 
-def test_light_that_is_switched_is_learned_anew_and_sorting_goes_on(tiles):
+def test_light_that_is_switched_is_followed_and_sorting_goes_on(tiles):
     options = FAST._replace(items=30, speed=0.8, seed=16)
     truth, items, gate = watch(tiles, options, change=lambda number, image: (
         cv2.convertScaleAbs(image, alpha=0.35, beta=60) if number > 200 else image))

@@ -11,7 +11,8 @@ import edge
 from edge.errors import ScrapsortError
 
 COMMANDS = (
-    ("run", "sort a folder or the drawn belt until it ends"),
+    ("run", "sort a camera, a folder or a simulated belt until it ends"),
+    ("status", "how the run is that sorts now"),
     ("classify", "say what is in pictures"),
     ("export", "write results, overrides or the retraining queue as CSV or JSON"),
     ("review", "list and label what waits for a person"),

@@ -7,6 +7,7 @@
       PictureError                1  one picture is bad; costs that item, never the run
       BundleError                 1  a model bundle that is missing, damaged or does not check
       BackendError                1  a classifier that cannot be opened or fails
+      OutputError                 1  an ejector's output or an input pin that is not there
       JournalError                1  the state folder is read-only, full, locked or from a newer version
 
 Each message says what, where and what to do.
@@ -43,6 +44,10 @@ class BundleError(ScrapsortError):
 
 class BackendError(ScrapsortError):
     """A classifier backend that cannot be opened, or that failed."""
+
+
+class OutputError(ScrapsortError):
+    """An output of an ejector, or an input pin, that cannot be opened."""
 
 
 class JournalError(ScrapsortError):

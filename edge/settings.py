@@ -2,14 +2,14 @@
 
 import difflib
 import os
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from edge.errors import SettingsError
 
 SYSTEM_FILE = "/etc/scrapsort/scrapsort.toml"
 BACKENDS = ("auto", "onnxruntime")
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
-GATE_MODES = ("auto", "every", "interval", "belt")
+GATE_MODES = ("auto", "every", "interval", "belt", "trigger")
 DIRECTIONS = ("left", "right", "up", "down")
 
 
@@ -19,7 +19,15 @@ class Source(NamedTuple):
     uri: str = "sim:"
     interval_s: float = 0.0  # between the starts of two items; 0: as fast as possible
     watch: bool = False  # a folder: go on with files as they arrive
+    width: int = 1280  # asked of a camera
+    height: int = 720
+    fps: float = 30.0
     region: Tuple[int, int, int, int] = (0, 0, 0, 0)  # x, y, w, h in pixels of the belt; zeros: the whole picture
+    rotate_deg: int = 0  # 90, 180 or 270, clockwise, before anything else
+    exposure_ms: float = 0.0  # 0: the camera's own
+    white_balance_k: int = 0  # 0: the camera's own
+    stall_s: float = 5.0  # without a frame for so long a camera is opened anew
+    reopen_backoff_s: Tuple[float, float] = (0.5, 30.0)  # the first pause, and the longest
 
 
 class Gate(NamedTuple):
@@ -31,7 +39,11 @@ class Gate(NamedTuple):
     views: int = 3  # of one item; their probabilities are averaged
     min_area_px: int = 900
     belt_speed_mps: float = 0.0  # 0: estimated
-    pixels_per_metre: float = 0.0  # needed for speeds in metres
+    pixels_per_metre: float = 0.0  # `scrapsort setup` measures it
+    trigger: str = ""  # of mode trigger: the photo-eye, gpio:PIN or gpiod:CHIP/LINE
+    trigger_delay_ms: float = 0.0  # from its edge until the thing lies in the middle of the picture
+    encoder: str = ""  # what tells the belt's speed: gpio:PIN, gpiod:CHIP/LINE or modbus:HOST[:PORT]/REGISTER
+    encoder_pulses_per_metre: float = 0.0  # 0: the Modbus register holds mm/s
 
 
 class Model(NamedTuple):
@@ -66,6 +78,26 @@ class Review(NamedTuple):
     active_learning: bool = False
 
 
+class Lane(NamedTuple):
+    """[[ejector.lane]]: one ejector."""
+
+    class_name: str = ""  # `class` in the file
+    bin: int = 0
+    output: str = "log:"
+    distance_m: float = 0.0  # from the line
+    latency_ms: float = 0.0  # from the signal to the moving air
+    pulse_ms: float = 60.0
+
+
+class Ejector(NamedTuple):
+    """[ejector]: which valve fires for which class."""
+
+    enabled: bool = False
+    min_gap_ms: float = 20.0  # a valve stays closed for so long at least
+    overlap: str = "merge"  # pulses to one valve that overlap: merge into one, or queue: the second waits
+    lane: Tuple[Lane, ...] = ()
+
+
 class Settings(NamedTuple):
     """All settings, and the file they came from (empty: built-in defaults)."""
 
@@ -73,6 +105,7 @@ class Settings(NamedTuple):
     gate: Gate = Gate()
     model: Model = Model()
     decision: Decision = Decision()
+    ejector: Ejector = Ejector()
     journal: Journal = Journal()
     review: Review = Review()
     file: str = ""
@@ -81,6 +114,13 @@ class Settings(NamedTuple):
 # (section, key) -> lowest, highest; or the allowed words
 RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
     ("source", "interval_s"): (0.0, 86400.0),
+    ("source", "width"): (64, 7680),
+    ("source", "height"): (64, 4320),
+    ("source", "fps"): (1.0, 1000.0),
+    ("source", "rotate_deg"): (0, 90, 180, 270),
+    ("source", "exposure_ms"): (0.0, 1000.0),
+    ("source", "white_balance_k"): (0, 20000),
+    ("source", "stall_s"): (0.5, 600.0),
     ("gate", "mode"): GATE_MODES,
     ("gate", "line"): (0.1, 0.9),
     ("gate", "direction"): DIRECTIONS,
@@ -88,6 +128,14 @@ RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
     ("gate", "min_area_px"): (1, 10000000),
     ("gate", "belt_speed_mps"): (0.0, 10.0),
     ("gate", "pixels_per_metre"): (0.0, 100000.0),
+    ("gate", "trigger_delay_ms"): (0.0, 60000.0),
+    ("gate", "encoder_pulses_per_metre"): (0.0, 1000000.0),
+    ("ejector", "min_gap_ms"): (0.0, 1000.0),
+    ("ejector", "overlap"): ("merge", "queue"),
+    ("ejector.lane", "bin"): (0, 1000),
+    ("ejector.lane", "distance_m"): (0.0, 100.0),
+    ("ejector.lane", "latency_ms"): (0.0, 1000.0),
+    ("ejector.lane", "pulse_ms"): (1.0, 10000.0),
     ("decision", "threshold"): (0.0, 1.0),
     ("journal", "commit_s"): (0.0, 1.0),
     ("journal", "commit_items"): (1, 32),
@@ -98,13 +146,11 @@ RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
 
 # Named in the design, not in this version: refused by name rather than ignored
 LATER: Dict[str, Tuple[str, ...]] = {
-    "source": ("width", "height", "fps", "rotate_deg", "stall_s", "reopen_backoff_s"),
-    "gate": ("trigger_pin", "encoder_pin", "encoder_pulses_per_metre"),
     "journal": ("keep_days", "keep_pictures_mb"),
-    "ejector": (), "health": (),
+    "health": (),
 }
 
-SECTIONS: Dict[str, Any] = {"source": Source, "gate": Gate, "model": Model, "decision": Decision,
+SECTIONS: Dict[str, Any] = {"source": Source, "gate": Gate, "model": Model, "decision": Decision, "ejector": Ejector,
                             "journal": Journal, "review": Review}
 
 
@@ -158,6 +204,8 @@ def _check(section: str, key: str, value: Any, default: Any, path: str) -> Any:
     """The value, with whole numbers accepted for floats; raises SettingsError when it is not allowed."""
     if section == "decision" and key == "per_class":
         return _check_per_class(value, path)
+    if section == "ejector" and key == "lane":
+        return _check_lanes(value, path)
     if isinstance(default, tuple):
         return _check_numbers(section, key, value, default, path)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
@@ -171,19 +219,47 @@ def _check(section: str, key: str, value: Any, default: Any, path: str) -> Any:
     allowed = RANGES.get((section, key))
     if allowed and isinstance(default, str) and value not in allowed:
         raise SettingsError("{}: {}.{} = {!r}: {}".format(path, section, key, value, nearest(value, allowed)))
-    if allowed and not isinstance(default, str) and not allowed[0] <= value <= allowed[1]:
+    if allowed and len(allowed) > 2 and value not in allowed:
+        raise SettingsError("{}: {}.{} = {!r}: allowed: {}".format(path, section, key, value,
+                                                                   ", ".join(map(str, allowed))))
+    if allowed and not isinstance(default, str) and not allowed[0] <= value <= allowed[-1]:
         raise SettingsError("{}: {}.{} = {!r}: from {} to {} is allowed".format(
-            path, section, key, value, allowed[0], allowed[1]))
+            path, section, key, value, allowed[0], allowed[-1]))
     return value
 
 
 def _check_numbers(section: str, key: str, value: Any, default: Tuple[Any, ...], path: str) -> Tuple[Any, ...]:
-    """A list of as many whole numbers as the default has, none negative."""
+    """A list of as many numbers as the default has, none negative, and of two the smaller first."""
+    kind = (int, float) if isinstance(default[0], float) else (int,)
     if (not isinstance(value, (list, tuple)) or len(value) != len(default)
-            or any(isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < 10 ** 9 for one in value)):
-        raise SettingsError("{}: {}.{} = {!r}: {} whole numbers from 0 on are needed, such as {}".format(
-            path, section, key, value, len(default), list(default)))
-    return tuple(value)
+            or any(isinstance(one, bool) or not isinstance(one, kind) or not 0 <= one < 1e9 for one in value)
+            or (len(default) == 2 and not 0 < value[0] <= value[1])):
+        raise SettingsError("{}: {}.{} = {!r}: {} {} are needed, such as {}".format(
+            path, section, key, value, len(default),
+            "growing numbers above 0" if len(default) == 2 else "whole numbers from 0 on", list(default)))
+    return tuple(type(default[0])(one) for one in value)
+
+
+def _check_lanes(value: Any, path: str) -> Tuple[Lane, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(one, dict) for one in value):
+        raise SettingsError("{}: ejector.lane = {!r}: sections [[ejector.lane]] are needed".format(path, value))
+    lanes: List[Lane] = []
+    for number, table in enumerate(value, 1):
+        given = {("class_name" if key == "class" else key): one for key, one in table.items()}
+        for key in given:
+            if key not in Lane._fields or key in table and key == "class_name":
+                names = ["class" if name == "class_name" else name for name in Lane._fields]
+                raise SettingsError("{}: unknown key ejector.lane.{} of lane {}; {}".format(
+                    path, _one_line(key), number, nearest(key, names)))
+        checked = {key: _check("ejector.lane", key, one, getattr(Lane(), key), path) for key, one in given.items()}
+        lane = Lane(**checked)
+        if not lane.class_name:
+            raise SettingsError("{}: ejector.lane {} has no class; say which class it ejects".format(path, number))
+        if any(lane.class_name == other.class_name for other in lanes):
+            raise SettingsError("{}: ejector.lane {}: class {!r} has one already; one lane for each class".format(
+                path, number, lane.class_name))
+        lanes.append(lane)
+    return tuple(lanes)
 
 
 def _check_per_class(value: Any, path: str) -> Dict[str, float]:

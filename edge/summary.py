@@ -66,6 +66,11 @@ class Summary:
                 "seconds": round(seconds, 3), "items_per_s": round(self.items / seconds, 2),
                 "latency_ms": {"p{:g}".format(p): round(self.latency.at(p), 3) for p in (50, 95, 99)}}
 
+    def counters(self) -> Dict[str, int]:
+        """Counts so far, for whoever asks while the run goes on."""
+        return {"items": self.items, "low_confidence": self.low_confidence, "strangers": self.strangers,
+                "clusters": self.clusters, "errors": self.errors}
+
     def lines(self, now_mono_s: float) -> List[str]:
         """The summary for people."""
         values = self.as_dict(now_mono_s)

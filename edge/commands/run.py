@@ -19,6 +19,7 @@ from edge.files import path_text
 from edge.frames import open_source
 from edge.frames.base import Prefetch
 from edge.gate import open_gate
+from edge.health import State, status_path
 from edge.journal import Journal, StateLock
 from edge.report import JsonReport, Report, TextReport
 from edge.review import Reviewer
@@ -58,6 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
             report = _report(arguments, classifier, clock, stop)
             journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
                               settings.journal.keep_free_mb, clock, report.committed)
+            conditions = State(status_path(state), clock, source=path_text(settings.source.uri),
+                               model="{} {}".format(bundle.name, bundle.version), backend=classifier.backend,
+                               precision=classifier.precision)
+            conditions.counters("items", report.summary.counters)
             try:
                 frames = open_source(settings.source.uri, settings.source.watch, stop, journal.is_recorded, clock)
                 gate = open_gate(settings, frames)
@@ -71,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
                 raise
             with _Signals(stop, prompt):
                 _say_start(settings, state, classifier)  # whoever has read it may send a signal
-                _sort(sorter, journal, report, settings.source.uri)
+                _sort(sorter, journal, report, settings.source.uri, conditions)
     return 0
 
 
@@ -85,9 +90,10 @@ def _settings(arguments: argparse.Namespace) -> Any:
     return settings, state
 
 
-def _sort(sorter: Sorter, journal: Journal, report: Report, source: str) -> None:
+def _sort(sorter: Sorter, journal: Journal, report: Report, source: str, conditions: State) -> None:
     """Run the loop; whatever ends it, what was decided is committed before the summary is printed."""
     ended_by = "failed"
+    conditions.start()
     journal.begin(path_text(source), sorter.classifier)
     try:
         ended_by = sorter.run()
@@ -95,6 +101,7 @@ def _sort(sorter: Sorter, journal: Journal, report: Report, source: str) -> None
         ended_by = "failed: {}".format(path_text(str(error)))
         raise
     finally:
+        conditions.close(ended_by)
         try:
             journal.close(ended_by)
         except JournalError:

@@ -47,6 +47,15 @@ class StateLock:
         self.close()
 
 
+def is_held(state: str) -> bool:
+    """Whether a run holds the lock of this state folder now."""
+    try:
+        with open(os.path.join(state, LOCK_FILE), "r+") as file:
+            return not _try_lock(file)
+    except OSError:
+        return False
+
+
 def _try_lock(file: Any) -> bool:
     if os.name == "nt":
         import msvcrt

@@ -10,13 +10,17 @@ from edge.settings import Settings, load, override, parse, state_folder
 
 # The design page's "Settings, whole", for the keys that exist
 DEFAULTS = {
-    "source": {"uri": "sim:", "interval_s": 0.0, "watch": False, "region": (0, 0, 0, 0)},
+    "source": {"uri": "sim:", "interval_s": 0.0, "watch": False, "width": 1280, "height": 720, "fps": 30.0,
+               "region": (0, 0, 0, 0), "rotate_deg": 0, "exposure_ms": 0.0, "white_balance_k": 0, "stall_s": 5.0,
+               "reopen_backoff_s": (0.5, 30.0)},
     "gate": {"mode": "auto", "line": 0.5, "direction": "left", "views": 3, "min_area_px": 900, "belt_speed_mps": 0.0,
-             "pixels_per_metre": 0.0},
+             "pixels_per_metre": 0.0, "trigger": "", "trigger_delay_ms": 0.0, "encoder": "",
+             "encoder_pulses_per_metre": 0.0},
     "model": {"bundle": "", "backend": "auto", "precision": "auto"},
     "decision": {"threshold": 0.0, "stranger": True, "per_class": {}},
     "journal": {"state": "", "commit_s": 1.0, "commit_items": 32, "keep_free_mb": 500},
     "review": {"override": False, "active_learning": False},
+    "ejector": {"enabled": False, "min_gap_ms": 20.0, "overlap": "merge", "lane": ()},
 }
 
 
@@ -45,6 +49,14 @@ def test_every_value_is_read(tmp_path):
         uri = "/belt/größe"
         interval_s = 2
         watch = true
+        width = 1920
+        height = 1080
+        fps = 60
+        rotate_deg = 90
+        exposure_ms = 2.5
+        white_balance_k = 5600
+        stall_s = 2
+        reopen_backoff_s = [1, 10.5]
         region = [10, 20, 300, 200]
         [gate]
         mode = "belt"
@@ -54,6 +66,23 @@ def test_every_value_is_read(tmp_path):
         min_area_px = 400
         belt_speed_mps = 0.5
         pixels_per_metre = 1600
+        trigger = "gpio:7"
+        trigger_delay_ms = 12
+        encoder = "modbus:plc/40"
+        encoder_pulses_per_metre = 1000
+        [ejector]
+        enabled = true
+        min_gap_ms = 15
+        overlap = "queue"
+        [[ejector.lane]]
+        class = "plastic"
+        bin = 1
+        output = "gpio:17"
+        distance_m = 0.8
+        latency_ms = 12
+        pulse_ms = 50.5
+        [[ejector.lane]]
+        class = "review"
         [model]
         bundle = "b.tar"
         backend = "onnxruntime"
@@ -75,9 +104,12 @@ def test_every_value_is_read(tmp_path):
         """)
     settings = load(path, {})
     assert settings.file == path
-    assert settings.source == ("/belt/größe", 2.0, True, (10, 20, 300, 200))
+    assert settings.source == ("/belt/größe", 2.0, True, 1920, 1080, 60.0, (10, 20, 300, 200), 90, 2.5, 5600, 2.0,
+                               (1.0, 10.5))
     assert type(settings.source.interval_s) is float
-    assert settings.gate == ("belt", 0.25, "up", 2, 400, 0.5, 1600.0)
+    assert settings.gate == ("belt", 0.25, "up", 2, 400, 0.5, 1600.0, "gpio:7", 12.0, "modbus:plc/40", 1000.0)
+    assert settings.ejector == (True, 15.0, "queue", (("plastic", 1, "gpio:17", 0.8, 12.0, 50.5),
+                                                      ("review", 0, "log:", 0.0, 0.0, 60.0)))
     assert settings.model == ("b.tar", "onnxruntime", "fp16")
     assert settings.decision == (1.0, False, {"plastic": 0.9, "glass": 0.0})
     assert settings.journal == ("/var/x", 0.25, 8, 0)
@@ -104,11 +136,21 @@ BAD = [
     ("list for a text", "[source]\nuri = ['a']", ["source.uri", "['a']", "text"]),
     ("unknown key", "[source]\nintervall_s = 1", ["source.intervall_s", "did you mean interval_s", "watch"]),
     ("unknown key, nothing near", "[source]\nzzz = 1", ["source.zzz", "allowed: uri, interval_s, watch"]),
-    ("later key", "[source]\nfps = 30", ["source.fps", "later version"]),
+    ("a rate of 0", "[source]\nfps = 0", ["source.fps", "0", "from 1.0 to 1000.0"]),
+    ("rotation in between", "[source]\nrotate_deg = 45", ["source.rotate_deg", "45", "0, 90, 180, 270"]),
+    ("pauses that shrink", "[source]\nreopen_backoff_s = [5, 1]", ["source.reopen_backoff_s", "growing numbers"]),
     ("number for a switch", "[decision]\nstranger = 0", ["decision.stranger", "0", "true or false"]),
     ("a score for a switch", "[decision]\nstranger = 'energy'", ["decision.stranger", "'energy'", "true or false"]),
     ("later key of journal", "[journal]\nkeep_days = 90", ["journal.keep_days", "later version"]),
-    ("later key of gate", "[gate]\ntrigger_pin = 7", ["gate.trigger_pin", "later version"]),
+    ("a number for an address", "[gate]\ntrigger = 7", ["gate.trigger", "7", "text"]),
+    ("lanes as a table", "[ejector]\nlane = {class = 'glass'}", ["ejector.lane", "[[ejector.lane]]"]),
+    ("a lane without class", "[[ejector.lane]]\nbin = 1", ["ejector.lane 1 has no class"]),
+    ("a lane twice", "[[ejector.lane]]\nclass = 'a'\n[[ejector.lane]]\nclass = 'a'", ["lane 2", "'a'", "one lane"]),
+    ("unknown key of a lane", "[[ejector.lane]]\nclass = 'a'\npulse = 1",
+     ["ejector.lane.pulse", "lane 1", "did you mean pulse_ms"]),
+    ("the field's name", "[[ejector.lane]]\nclass_name = 'a'", ["ejector.lane.class_name", "did you mean class"]),
+    ("a pulse of 0", "[[ejector.lane]]\nclass = 'a'\npulse_ms = 0", ["ejector.lane.pulse_ms", "from 1.0"]),
+    ("unknown rule", "[ejector]\noverlap = 'both'", ["ejector.overlap", "allowed: merge, queue"]),
     ("unknown mode", "[gate]\nmode = 'blet'", ["gate.mode", "did you mean belt"]),
     ("unknown direction", "[gate]\ndirection = 'rigth'", ["gate.direction", "did you mean right"]),
     ("negative speed", "[gate]\nbelt_speed_mps = -0.5", ["gate.belt_speed_mps", "-0.5", "from 0.0 to 10.0"]),
@@ -118,10 +160,9 @@ BAD = [
     ("region below 0", "[source]\nregion = [-1, 2, 3, 4]", ["source.region", "-1", "from 0 on"]),
     ("half pixels", "[source]\nregion = [0, 0, 10.5, 4]", ["source.region", "10.5", "whole numbers"]),
     ("region as text", "[source]\nregion = 'all'", ["source.region", "'all'", "whole numbers"]),
-    ("later section", "[[ejector.lane]]\nbin = 1", ["[ejector]", "later version"]),
     ("later section", "[health]\nwatchdog = true", ["[health]", "later version"]),
     ("unknown section", "[sorce]\nuri = 'x'", ["[sorce]", "did you mean source"]),
-    ("key outside a section", "uri = 'sim:'", ["[uri]", "allowed: source, gate, model, decision, journal, review"]),
+    ("key outside a section", "uri = 'sim:'", ["[uri]", "allowed: source, gate, model, decision, ejector, journal, review"]),
     ("value for a section", "source = 'sim:'", ["source", "'sim:'", "a section [source]"]),
     ("list for a section", "[[source]]\nuri = 'sim:'", ["source", "a section [source]"]),
     ("unknown backend", "[model]\nbackend = 'onnxruntme'", ["model.backend", "did you mean onnxruntime", "auto"]),
@@ -229,7 +270,7 @@ def test_settings_are_frozen():
 def test_override_replaces_what_is_given_and_leaves_the_rest():
     settings = parse({"source": {"uri": "a", "watch": True}, "decision": {"threshold": 0.4}}, "f")
     changed = override(settings, "source", uri="b", interval_s=None, watch=None)
-    assert changed.source == ("b", 0.0, True, (0, 0, 0, 0)) and settings.source.uri == "a"
+    assert changed.source == Settings().source._replace(uri="b", watch=True) and settings.source.uri == "a"
     assert changed.decision == settings.decision and changed.file == "f"
     whole = override(settings, "source", interval_s=3)
     assert type(whole.source.interval_s) is float  # as it would be from a file

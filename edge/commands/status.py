@@ -1,0 +1,50 @@
+"""scrapsort status: how the run is that sorts now, from another terminal."""
+
+import argparse
+import json
+import sys
+from typing import Any, Dict, List
+
+from edge.commands import common
+from edge.errors import JournalError
+from edge.health import read, status_path
+from edge.journal.lock import is_held
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    common.add_config(parser)
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print it; 1 when nothing runs or something is wrong."""
+    _, state = common.load_settings(arguments)
+    values = read(status_path(state))
+    running = is_held(state)
+    if values is None:
+        raise JournalError("state folder {}: nothing has run there; start it with `scrapsort run`, or give --state "
+                           "DIR".format(state))
+    values["running"] = running
+    if arguments.format == "json":
+        sys.stdout.write(json.dumps(values, indent=2) + "\n")
+    else:
+        sys.stdout.write("".join(line + "\n" for line in lines(values)))
+    well = all(one.get("ok") for one in values.get("conditions", {}).values())
+    return 0 if running and well else 1
+
+
+def lines(values: Dict[str, Any]) -> List[str]:
+    """The status for people: what runs, each condition, the counters."""
+    text = ["{} ({}), as of {}".format(
+        "sorting, process {}".format(values.get("pid")) if values["running"] else
+        "not running; the last run ended: {}".format(values.get("ended_by") or "killed"),
+        ", ".join("{} {}".format(name, values[name]) for name in ("source", "model", "backend", "precision")
+                  if name in values), values.get("written_utc"))]
+    for name, one in sorted(values.get("conditions", {}).items()):
+        text.append("{:<6s} {:<20s} {}".format("ok" if one["ok"] else "WRONG", name,
+                                              "{} (since {})".format(one["trouble"] or "well", one["since_utc"])))
+    for name, counts in values.items():
+        if isinstance(counts, dict) and name != "conditions":
+            text.append("       {:<20s} {}".format(name, ", ".join("{} {}".format(*pair) for pair in counts.items())))
+    return text

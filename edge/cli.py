@@ -13,6 +13,7 @@ from edge.errors import ScrapsortError
 COMMANDS = (
     ("run", "sort a camera, a folder or a simulated belt until it ends"),
     ("status", "how the run is that sorts now"),
+    ("fire", "test one ejector while no belt is being sorted"),
     ("classify", "say what is in pictures"),
     ("export", "write results, overrides or the retraining queue as CSV or JSON"),
     ("review", "list and label what waits for a person"),

@@ -97,7 +97,7 @@ def answer_fields(record: Record, classes: Sequence[str]) -> Dict[str, Any]:
             "decision": record.decision, "latency_ms": round(record.total_ms, 3),
             "model_version": record.model_version, "backend": record.backend, "precision": record.precision,
             "stranger_score": None if record.stranger_score is None else round(record.stranger_score, 6),
-            "review_reason": record.review_reason or None}
+            "review_reason": record.review_reason or None, "bin": record.bin}
 
 
 def item_lines(record: Record, classes: Sequence[str], blocks: bool, top: int = 3) -> List[str]:
@@ -107,6 +107,7 @@ def item_lines(record: Record, classes: Sequence[str], blocks: bool, top: int = 
         return ["#{:<5d} {:<28.28s} BAD PICTURE: {} ({})".format(record.sequence, name, record.error, record.source)]
     head = "#{:<5d} {:<28.28s} {:<10s} {:6.1%} {:7.1f} ms{}".format(
         record.sequence, name, record.class_name or "", record.confidence or 0.0, record.total_ms, _mark(record))
+    head += "" if record.bin is None else "  -> bin {}".format(record.bin)
     ranked = sorted(zip(classes, record.probabilities), key=lambda pair: -pair[1])[:top]
     return [head] + _bars(ranked, blocks)
 

@@ -94,6 +94,7 @@ class Ejector(NamedTuple):
 
     enabled: bool = False
     min_gap_ms: float = 20.0  # a valve stays closed for so long at least
+    late_ms: float = 20.0  # a firing that would be later is left out and journaled as missed
     overlap: str = "merge"  # pulses to one valve that overlap: merge into one, or queue: the second waits
     lane: Tuple[Lane, ...] = ()
 
@@ -131,6 +132,7 @@ RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
     ("gate", "trigger_delay_ms"): (0.0, 60000.0),
     ("gate", "encoder_pulses_per_metre"): (0.0, 1000000.0),
     ("ejector", "min_gap_ms"): (0.0, 1000.0),
+    ("ejector", "late_ms"): (0.0, 1000.0),
     ("ejector", "overlap"): ("merge", "queue"),
     ("ejector.lane", "bin"): (0, 1000),
     ("ejector.lane", "distance_m"): (0.0, 100.0),

@@ -6,7 +6,8 @@ from typing import Iterable, Optional
 
 from edge.classifier.base import Classifier
 from edge.clock import Clock
-from edge.decision import ERROR, Decider
+from edge.decision import ACCEPT, ERROR, REVIEW, Decider
+from edge.ejector import SCHEDULED, NoEjector
 from edge.frames.base import Frame
 from edge.gate import Gate, Item
 from edge.journal import Journal, Record
@@ -22,10 +23,11 @@ class Sorter:
 
     def __init__(self, frames: Iterable[Frame], gate: Gate, classifier: Classifier, decider: Decider,
                  reviewer: Reviewer, journal: Journal, report: Report, stop: threading.Event,
-                 interval_s: float = 0.0, limit: Optional[int] = None, clock: Clock = Clock()):
+                 interval_s: float = 0.0, limit: Optional[int] = None, clock: Clock = Clock(),
+                 ejector: NoEjector = NoEjector()):
         self.frames, self.gate, self.classifier, self.decider = frames, gate, classifier, decider
         self.reviewer, self.journal, self.report = reviewer, journal, report
-        self.stop, self.interval_s, self.limit, self.clock = stop, interval_s, limit, clock
+        self.stop, self.interval_s, self.limit, self.clock, self.ejector = stop, interval_s, limit, clock, ejector
         self._due_mono_s = clock.mono_s()
 
     def run(self) -> str:
@@ -35,29 +37,47 @@ class Sorter:
         """
         sequence = 0
         for frame in self.frames:
-            for item in self.gate.offer(frame):
+            self.ejector.working(True)  # a loop that hangs closes all valves
+            items = self.gate.offer(frame)
+            self.ejector.belt(self.gate.speed_mps, frame.captured_mono_s)
+            for item in items:
                 if not self._wait_for_turn():
                     return "stopped"
                 sequence += 1
-                record = self._sort(sequence, item)
+                record = self._sort(sequence, item)  # scheduled for its ejector as soon as it is decided
                 self.journal.record(record)  # durable within a group commit; only then it counts as done
                 self.report.item(record)
                 if sequence == self.limit:
                     return "limit reached"
+            self.ejector.working(False)
             if self.stop.is_set():
                 return "stopped"
         return "stopped" if self.stop.is_set() else "end of source"
 
     def _sort(self, sequence: int, item: Item) -> Record:
         record = decide_item(sequence, item, self.classifier, self.decider)
-        return self.reviewer.review(record, item) if record.decision != ERROR else record
+        if self.gate.speed_mps is None:  # of the first items on a belt whose speed is estimated
+            self.ejector.belt(item.speed_mps, item.frame.captured_mono_s)
+        line_mono_s = item.frame.captured_mono_s if item.line_mono_s is None else item.line_mono_s
+        bin_of = self.ejector.schedule(sequence, (record.class_name or REVIEW) if record.decision == ACCEPT else REVIEW,
+                                       line_mono_s)
+        if bin_of is not None:
+            record = record._replace(bin=bin_of, ejection=SCHEDULED)
+        if record.decision == ERROR:
+            return record
+        self.ejector.working(False)  # a person who is asked may take long
+        record = self.reviewer.review(record, item)
+        self.ejector.working(True)
+        return record
 
     def _wait_for_turn(self) -> bool:
         """Keep interval_s between the starts of two items; False when stopped meanwhile."""
         if self.interval_s:
+            self.ejector.working(False)
             if self.clock.wait(self.stop, self._due_mono_s - self.clock.mono_s()):
                 return False
             self._due_mono_s = max(self._due_mono_s, self.clock.mono_s()) + self.interval_s
+            self.ejector.working(True)
         return not self.stop.is_set()
 
 

@@ -41,6 +41,7 @@ class Summary:
         self.items = self.low_confidence = self.strangers = self.clusters = 0
         self.overrides = self.queued = self.errors = 0
         self.latency = Percentiles()
+        self.ejections: Dict[str, int] = {}  # the ejector's own counts; empty: there is none
         self._started_mono_s = started_mono_s
 
     def add(self, record: Record) -> None:
@@ -62,7 +63,7 @@ class Summary:
         seconds = max(now_mono_s - self._started_mono_s, 1e-9)
         return {"items": self.items, "by_class": dict(self.by_class), "low_confidence": self.low_confidence,
                 "strangers": self.strangers, "clusters": self.clusters, "overrides": self.overrides,
-                "queued": self.queued, "errors": self.errors,
+                "queued": self.queued, "errors": self.errors, "ejections": dict(self.ejections),
                 "seconds": round(seconds, 3), "items_per_s": round(self.items / seconds, 2),
                 "latency_ms": {"p{:g}".format(p): round(self.latency.at(p), 3) for p in (50, 95, 99)}}
 
@@ -78,8 +79,10 @@ class Summary:
         of_these = ", ".join("{} {}".format(name, values[name]) for name in ("strangers", "clusters")
                              if values[name])
         shown = " ({})".format(of_these) if of_these else ""
+        ejected = ["ejections: " + ", ".join("{} {}".format(*one) for one in self.ejections.items())] \
+            if self.ejections else []
         return ["{items} items in {seconds:.1f} s, {items_per_s:.1f} items/s".format(**values),
                 "by class: {}".format(counts or "none"),
                 "low confidence {low_confidence}{}, overrides {overrides}, queued {queued}, errors {errors}".format(
                     shown, **values),
-                "latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms".format(**values["latency_ms"])]
+                "latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms".format(**values["latency_ms"])] + ejected

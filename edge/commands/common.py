@@ -1,16 +1,15 @@
 """What several commands share."""
 
 import argparse
-import logging
-import os
-import sys
 from typing import Tuple
 
 from edge import settings as settings_module
 from edge.bundles import Bundle, find
+from edge.logs import log, start_logging
 from edge.settings import Settings
 
-log = logging.getLogger("scrapsort")
+__all__ = ["add_config", "add_model", "count", "fraction", "load_settings", "log", "number", "open_bundle",
+           "start_logging"]
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -63,13 +62,3 @@ def load_settings(arguments: argparse.Namespace) -> Tuple[Settings, str]:
 def open_bundle(arguments: argparse.Namespace, settings: Settings, state: str) -> Bundle:
     """The bundle that these arguments and settings lead to."""
     return Bundle(find(arguments.bundle, settings.model.bundle, state))
-
-
-def start_logging() -> None:
-    """Log lines to stderr; under systemd without the time, which the journal adds."""
-    handler = logging.StreamHandler(sys.stderr)
-    under_systemd = "JOURNAL_STREAM" in os.environ
-    handler.setFormatter(logging.Formatter("%(message)s" if under_systemd else "%(asctime)s %(message)s"))
-    log.handlers[:] = [handler]
-    log.setLevel(logging.INFO)
-    log.propagate = False

@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from typing import Any, Callable, Optional
 
 import edge
@@ -14,13 +15,15 @@ from edge.clock import Clock
 from edge.commands import common
 from edge.commands.common import log
 from edge.decision import Decider
+from edge.ejector import Result, open_ejector
 from edge.errors import JournalError
 from edge.files import path_text
 from edge.frames import open_source
 from edge.frames.base import Prefetch
 from edge.gate import open_gate
 from edge.health import State, status_path
-from edge.journal import Journal, StateLock
+from edge.inputs.wires import wire
+from edge.journal import Ejection, Journal, StateLock
 from edge.report import JsonReport, Report, TextReport
 from edge.review import Reviewer
 from edge.settings import Settings
@@ -51,33 +54,42 @@ def run(arguments: argparse.Namespace) -> int:
     settings, state = _settings(arguments)
     common.start_logging()
     stop, clock, prompt = threading.Event(), Clock(), _Prompt()
-    with StateLock(state):
+    with StateLock(state), ExitStack() as opened:
         bundle = common.open_bundle(arguments, settings, state)
         decider = Decider.from_settings(bundle, settings.decision.threshold, settings.decision.per_class,
                                         settings.decision.stranger)
-        with open_classifier(bundle, settings.model.backend, settings.model.precision) as classifier:
-            report = _report(arguments, classifier, clock, stop)
-            journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
-                              settings.journal.keep_free_mb, clock, report.committed)
-            conditions = State(status_path(state), clock, source=path_text(settings.source.uri),
-                               model="{} {}".format(bundle.name, bundle.version), backend=classifier.backend,
-                               precision=classifier.precision)
-            conditions.counters("items", report.summary.counters)
-            try:
-                frames = open_source(settings.source.uri, settings.source.watch, stop, journal.is_recorded, clock)
-                gate = open_gate(settings, frames)
-                reviewer = _reviewer(settings, classifier, report, prompt, clock)
-                moving = getattr(frames, "moving", False)  # what moves waits for nobody
-                sorter = Sorter(frames if moving else Prefetch(frames, stop=stop), gate, classifier, decider, reviewer,
-                                journal, report, stop, 0.0 if moving else settings.source.interval_s, arguments.limit,
-                                clock)
-            except BaseException:
-                journal.close()
-                raise
-            with _Signals(stop, prompt):
-                _say_start(settings, state, classifier)  # whoever has read it may send a signal
-                _sort(sorter, journal, report, settings.source.uri, conditions)
+        classifier = opened.enter_context(open_classifier(bundle, settings.model.backend, settings.model.precision))
+        report = _report(arguments, classifier, clock, stop)
+        conditions = State(status_path(state), clock, source=path_text(settings.source.uri),
+                           model="{} {}".format(bundle.name, bundle.version), backend=classifier.backend,
+                           precision=classifier.precision)
+        conditions.counters("items", report.summary.counters)
+        journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
+                          settings.journal.keep_free_mb, clock, report.committed)
+        try:
+            frames = open_source(settings.source.uri, settings.source.watch, stop, journal.is_recorded, clock)
+            gate = open_gate(settings, frames)
+            ejector = open_ejector(settings, frames, bundle.classes, _noting(journal), conditions, clock)
+            opened.callback(ejector.close, False, stop)
+            wire(settings, gate, ejector, conditions, opened, clock)
+            report.summary.ejections = ejector.counts
+            reviewer = _reviewer(settings, classifier, report, prompt, clock)
+            moving = getattr(frames, "moving", False)  # what moves waits for nobody
+            sorter = Sorter(frames if moving else Prefetch(frames, stop=stop), gate, classifier, decider, reviewer,
+                            journal, report, stop, 0.0 if moving else settings.source.interval_s, arguments.limit,
+                            clock, ejector)
+        except BaseException:
+            journal.close()
+            raise
+        with _Signals(stop, prompt):
+            _say_start(settings, state, classifier)  # whoever has read it may send a signal
+            _sort(sorter, journal, report, settings.source.uri, conditions)
     return 0
+
+
+def _noting(journal: Journal) -> Callable[[Result], None]:
+    """What becomes of an item's ejection goes to its row."""
+    return lambda result: journal.note(Ejection(result.item, result.what, result.error_ms, result.mono_s))
 
 
 def _settings(arguments: argparse.Namespace) -> Any:
@@ -101,6 +113,7 @@ def _sort(sorter: Sorter, journal: Journal, report: Report, source: str, conditi
         ended_by = "failed: {}".format(path_text(str(error)))
         raise
     finally:
+        sorter.ejector.close(not ended_by.startswith("failed"), sorter.stop)  # its last words go to the journal
         conditions.close(ended_by)
         try:
             journal.close(ended_by)

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 
 from edge import settings as settings_module
-from edge.errors import SettingsError
 from edge.frames.base import Frame
 from edge.gate import blobs
 from edge.gate.background import Background
 from edge.gate.clusters import Clusters
 from edge.gate.every import Gate
 from edge.gate.item import Item
+from edge.gate.region import within
 from edge.gate.tracks import Crossing, Tracker
 from edge.gate.views import Views
 
@@ -21,7 +21,6 @@ log = logging.getLogger("scrapsort")
 
 WORKING_PX = 320  # the belt is watched at about this length; items are cut from the full picture
 STUCK_S = 4.0
-LEAST_PX = 32  # a region must be as high and wide
 
 
 class BeltGate(Gate):
@@ -35,12 +34,7 @@ class BeltGate(Gate):
         self.scale, self._size = 1.0, (0, 0)
 
     def _open(self, height: int, width: int) -> None:
-        x, y, w, h = self.region
-        if not any(self.region):
-            w, h = width, height
-        if w < LEAST_PX or h < LEAST_PX or x + w > width or y + h > height:
-            raise SettingsError("[source] region {}: outside the picture of {} x {} pixels, or below {} pixels".format(
-                list(self.region), width, height, LEAST_PX))
+        x, y, w, h = self.region if any(self.region) else (0, 0, width, height)
         upright = self.settings.direction in ("up", "down")
         self._origin, self._size, self._full = (x, y), (h, w), (height, width)
         self.scale = max(1.0, round((h if upright else w) / WORKING_PX))  # whole: areas then average evenly
@@ -55,7 +49,9 @@ class BeltGate(Gate):
 
     @property
     def speed_mps(self) -> Optional[float]:
-        """Of the belt: as given, else as estimated; None while it is not known."""
+        """Of the belt: as given, else as estimated; 0: it stands; None while it is not known."""
+        if any(self._size) and self.tracker.moves is False:
+            return 0.0
         if self.settings.belt_speed_mps:
             return self.settings.belt_speed_mps
         ppm = self.settings.pixels_per_metre
@@ -70,6 +66,7 @@ class BeltGate(Gate):
         if image is None:
             return []
         if not any(self._size) or image.shape[:2] != self._full:
+            within(image, self.region)
             self._open(image.shape[0], image.shape[1])
         (x, y), (h, w) = self._origin, self._size
         cv2.resize(image[y:y + h, x:x + w], (self._small.shape[1], self._small.shape[0]), dst=self._small,
@@ -95,5 +92,8 @@ class BeltGate(Gate):
         return max(STUCK_S, 1.5 * self.tracker.length / speed) if speed else 2.5 * STUCK_S
 
     def _item(self, crossing: Crossing, frame: Frame) -> Item:
-        return Item(frame, self._views.take(crossing.track), crossing.line_s, self.speed_mps,
+        speed = self.speed_mps  # before it is known, this thing's own is the best there is
+        if not speed and self.settings.pixels_per_metre:
+            speed = crossing.speed * self.scale / self.settings.pixels_per_metre
+        return Item(frame, self._views.take(crossing.track), crossing.line_s, speed,
                     self._clusters.is_one(crossing.track))

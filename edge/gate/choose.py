@@ -6,6 +6,8 @@ from edge.errors import SettingsError
 from edge.frames.base import Frame
 from edge.gate.belt import BeltGate
 from edge.gate.every import EveryFrame, Gate, Interval
+from edge.gate.trigger import TriggerGate
+from edge.inputs.edges import check_edges
 from edge.settings import Settings
 
 
@@ -17,8 +19,10 @@ def open_gate(settings: Settings, frames: Iterable[Frame]) -> Gate:
     mode, moving = settings.gate.mode, bool(getattr(frames, "moving", False))
     if mode == "auto":
         mode = "belt" if moving else "every"
-    if mode != "belt" and any(settings.source.region):
-        raise SettingsError("[source] region: goes with [gate] mode belt, not with {}".format(mode))
+    if mode not in ("belt", "trigger") and any(settings.source.region):
+        raise SettingsError("[source] region: goes with [gate] mode belt or trigger, not with {}".format(mode))
+    if settings.gate.trigger and mode != "trigger":
+        raise SettingsError("[gate] trigger: goes with mode trigger, not with {}".format(mode))
     if mode == "interval":
         if not moving:
             raise SettingsError("[gate] mode interval: source {} gives each picture once; use every, or auto".format(
@@ -31,12 +35,19 @@ def open_gate(settings: Settings, frames: Iterable[Frame]) -> Gate:
                             "or with [gate] mode interval")
     if mode == "every":
         return EveryFrame()
+    if mode == "trigger":
+        if not settings.gate.trigger:
+            raise SettingsError("[gate] mode trigger: needs trigger, the photo-eye: gpio:PIN or gpiod:CHIP/LINE")
+        check_edges(settings.gate.trigger)
     if not moving:
         raise SettingsError("[gate] mode {}: source {} shows no moving belt; use every, or auto".format(
             mode, settings.source.uri))
-    if settings.gate.belt_speed_mps and not (settings.gate.pixels_per_metre or hasattr(frames, "geometry")):
+    known = bool(settings.gate.pixels_per_metre or hasattr(frames, "geometry"))
+    if mode == "belt" and settings.gate.belt_speed_mps and not known:
         raise SettingsError("[gate] belt_speed_mps: needs pixels_per_metre, too")
     if any(settings.source.region) and hasattr(frames, "geometry"):
         raise SettingsError("[source] region: a simulated belt is seen whole; leave it out")
+    if mode == "trigger":
+        return TriggerGate(settings.gate.trigger_delay_ms / 1000, settings.source.region, settings.gate.belt_speed_mps)
     geometry: Any = getattr(frames, "geometry", {})  # a simulated belt knows it
     return BeltGate(settings.gate._replace(**geometry), settings.source.region)

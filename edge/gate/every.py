@@ -9,6 +9,11 @@ from edge.gate.item import Item
 class Gate:
     """The contract: frames in, in order; items out, each once."""
 
+    @property
+    def speed_mps(self) -> Optional[float]:
+        """Of the belt as of the last frame; 0: it stands; None: not known."""
+        return None
+
     def offer(self, frame: Frame) -> List[Item]:
         """The items that this frame completes; their views live until the next call."""
         raise NotImplementedError

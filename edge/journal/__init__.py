@@ -2,6 +2,6 @@
 
 from edge.journal.lock import StateLock
 from edge.journal.record import Record
-from edge.journal.writer import Journal
+from edge.journal.writer import Ejection, Journal
 
-__all__ = ["Journal", "Record", "StateLock"]
+__all__ = ["Ejection", "Journal", "Record", "StateLock"]

@@ -17,7 +17,7 @@ KINDS = ("results", "overrides", "queue")
 FURTHER = ("run", "sequence", "decision", "threshold", "probabilities", "model_version", "backend", "precision",
            "decode_ms", "preprocess_ms", "infer_ms", "decide_ms", "captured_mono_s", "clock_synchronised", "boot_id",
            "bin", "ejection_error_ms", "override_by", "override_utc", "kept_picture", "error",
-           "stranger_score", "review_reason")
+           "stranger_score", "review_reason", "line_mono_s", "belt_speed_mps", "views", "ejection", "ejected_mono_s")
 RESULT_COLUMNS = ("timestamp", "frame_id", "image_path", "predicted_class", "confidence", "low_confidence_flag",
                   "manual_override", "corrected_class", "processing_time_ms") + FURTHER
 LOG_COLUMNS = ("frame_id", "image_path", "predicted_class", "correct_class", "confidence", "timestamp")

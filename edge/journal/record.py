@@ -46,6 +46,8 @@ class Record(NamedTuple):
     line_mono_s: Optional[float] = None  # when its middle crossed the belt's line; None: nothing moved
     belt_speed_mps: Optional[float] = None
     views: int = 0  # that the answer was pooled from
+    bin: Optional[int] = None  # None: no ejector is for it
+    ejection: str = ""  # scheduled, until the ejector tells more; empty: no ejector is for it
 
 
 def of_item(sequence: int, item: Item, classifier: Classifier, answer: Answer, call: Call,

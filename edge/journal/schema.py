@@ -48,6 +48,10 @@ MIGRATIONS: Tuple[str, ...] = (
     ALTER TABLE items ADD COLUMN belt_speed_mps REAL;
     ALTER TABLE items ADD COLUMN views INTEGER;
     """,
+    """
+    ALTER TABLE items ADD COLUMN ejection TEXT;
+    ALTER TABLE items ADD COLUMN ejected_mono_s REAL;
+    """,
 )
 
 

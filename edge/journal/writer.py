@@ -10,7 +10,8 @@ import queue
 import shutil
 import sqlite3
 import threading
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence
+from collections import deque
+from typing import Any, Callable, Deque, List, NamedTuple, Optional, Sequence
 
 import edge
 from edge.classifier.base import Classifier
@@ -22,11 +23,14 @@ from edge.journal.record import Record
 
 QUEUE_FOLDER = "queue"
 HANDOVER = 256  # records that may wait; beyond that the loop waits too, rather than losing any
+IDLE_S = 1.0  # without records, ejections are committed so often
 PICTURE_BYTES = 32 * 1024 * 1024  # of kept pictures that may wait; likewise
 INSERT = ("INSERT INTO items (run, sequence, captured_mono_s, captured_utc, clock_synchronised, source, source_key, "
           "class, probabilities, confidence, decision, threshold, model_version, backend, precision, decode_ms, "
           "preprocess_ms, infer_ms, decide_ms, total_ms, override_class, override_by, override_utc, picture, error, "
-          "stranger_score, review_reason, line_mono_s, belt_speed_mps, views) VALUES (" + ", ".join("?" * 30) + ")")
+          "stranger_score, review_reason, line_mono_s, belt_speed_mps, views, bin, ejection) VALUES ("
+          + ", ".join("?" * 32) + ")")
+UPDATE = "UPDATE items SET ejection = ?, ejection_error_ms = ?, ejected_mono_s = ? WHERE run = ? AND sequence = ?"
 
 
 class Committed(NamedTuple):
@@ -34,6 +38,15 @@ class Committed(NamedTuple):
 
     item: int
     record: Record
+
+
+class Ejection(NamedTuple):
+    """What became of an item's ejection; comes after its record was handed over, or even before."""
+
+    sequence: int
+    what: str  # fired, merged, missed, dropped or failed
+    error_ms: float
+    mono_s: float  # of the signal
 
 
 class Journal:
@@ -53,6 +66,7 @@ class Journal:
         self._bytes_change = threading.Condition()
         self._run = 0
         self._thread: Optional[threading.Thread] = None
+        self._ejections: Deque[Ejection] = deque()  # not written yet; one for an item that the loop handed over
         self.committed = 0
         self.pictures_not_kept = 0
 
@@ -98,6 +112,10 @@ class Journal:
             except queue.Full:
                 continue  # a slow disk; look again whether the writer still lives
 
+    def note(self, ejection: Ejection) -> None:
+        """Hand over what became of an item's ejection, from any thread and at any time until close; never waits."""
+        self._ejections.append(ejection)
+
     def close(self, ended_by: str = "end of source") -> None:
         """Commit what waits, note the end of the run, close. Raises JournalError when that fails."""
         if self._thread is not None:
@@ -111,6 +129,7 @@ class Journal:
             self._thread = None
         try:
             if self._failure is None and self._run:
+                self._commit([])
                 self._connection.execute("UPDATE runs SET ended_utc = ?, ended_by = ? WHERE id = ?",
                                          (utc_text(self._clock.wall_s()), ended_by, self._run))
         except sqlite3.Error as error:
@@ -133,7 +152,12 @@ class Journal:
 
     def _commit_group(self) -> bool:
         """Gather one group and commit it; False when the run has ended."""
-        first = self._waiting.get()
+        try:
+            first = self._waiting.get(timeout=self._commit_s or IDLE_S)
+        except queue.Empty:
+            if self._ejections:
+                self._commit([])
+            return True
         if first is None:
             return False
         group, more, deadline = [first], True, self._clock.mono_s() + self._commit_s
@@ -156,6 +180,9 @@ class Journal:
             self._bytes_change.notify()
         synchronised = self._clock.synchronised()
         numbers = []
+        ejections = [self._ejections.popleft() for _ in range(len(self._ejections))]
+        if not group and not ejections:
+            return
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for record, path in zip(group, paths):
@@ -164,13 +191,18 @@ class Journal:
                 if record.queue_reason:
                     self._connection.execute("INSERT INTO queue (item, reason, queued_utc) VALUES (?, ?, ?)",
                                              (numbers[-1], record.queue_reason, utc_text(self._clock.wall_s())))
+            early = [one for one in ejections if not self._connection.execute(
+                UPDATE, (one.what, one.error_ms, one.mono_s, self._run, one.sequence)).rowcount]
             self._connection.execute("COMMIT")
         except BaseException:
+            self._ejections.extendleft(reversed(ejections))
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+        self._ejections.extendleft(reversed(early))  # their records are still on the way
         self.committed += len(group)
-        self._on_commit([Committed(number, record) for number, record in zip(numbers, group)])
+        if group:
+            self._on_commit([Committed(number, record) for number, record in zip(numbers, group)])
 
     def _row(self, record: Record, path: Optional[str], synchronised: Optional[bool]) -> Sequence[Any]:
         override = record.override
@@ -183,7 +215,8 @@ class Journal:
                 record.infer_ms, record.decide_ms, record.total_ms,
                 override.class_name if override else None, override.by if override else None,
                 utc_text(override.wall_s) if override else None, path, record.error or None, record.stranger_score,
-                record.review_reason or None, record.line_mono_s, record.belt_speed_mps, record.views)
+                record.review_reason or None, record.line_mono_s, record.belt_speed_mps, record.views, record.bin,
+                record.ejection or None)
 
     def _keep_picture(self, record: Record) -> Optional[str]:
         """Write a queued item's picture; its path below the state folder. Pictures are not worth a full disk."""

@@ -1,34 +1,43 @@
-"""Where an ejector's signal goes: log:, gpio:PIN, gpiod:CHIP/LINE, modbus:HOST[:PORT]/COIL."""
+"""Where an ejector's signal goes: the log, a pin, a coil or register of a PLC."""
 
 from edge.errors import UsageError
+from edge.outputs import address
 from edge.outputs.base import Output
 
-ALLOWED = "log:, gpio:PIN, gpiod:CHIP/LINE or modbus:HOST[:PORT]/COIL is allowed"
+ALLOWED = "log:NAME, gpio:PIN, gpiod:CHIP/LINE or modbus:HOST[:PORT]/coil|register/NUMBER is allowed"
+
+
+def check_output(uri: str) -> None:
+    """Raises UsageError when that is no address of an output; opens nothing."""
+    kind = uri.partition(":")[0] if ":" in uri else ""
+    if kind == "gpio":
+        address.gpio_pin(uri)
+    elif kind == "gpiod":
+        address.gpiod_line(uri)
+    elif kind == "modbus":
+        address.modbus(uri, "coil", ("coil", "register"))
+    elif kind != "log":
+        raise UsageError("{}: {}".format(uri, ALLOWED))
 
 
 def open_output(uri: str) -> Output:
-    """Open an output; it is off. Raises UsageError for a wrong address, OutputError when it is not there.
+    """Open an output; it is off. Raises UsageError for a wrong address, OutputError when it cannot be had.
 
-    A Modbus server that cannot be reached is no error: its output reports it and goes on trying.
+    A PLC that cannot be reached is no error: its output's trouble says so, and it goes on trying.
     """
-    kind, _, address = uri.partition(":")
-    if kind == "log":
-        from edge.outputs.log import LogOutput
-        return LogOutput(address)
-    if kind == "gpio" and address.isdigit():
+    check_output(uri)
+    kind = uri.partition(":")[0]
+    if kind == "gpio":
         from edge.outputs.gpio import JetsonOutput
-        return JetsonOutput(int(address))
-    if kind == "gpiod" and address.rpartition("/")[2].isdigit() and "/" in address:
+        return JetsonOutput(uri)
+    if kind == "gpiod":
         from edge.outputs.gpio import GpiodOutput
-        chip, _, line = address.rpartition("/")
-        return GpiodOutput(chip, int(line))
+        return GpiodOutput(uri)
     if kind == "modbus":
         from edge.outputs.modbus import ModbusOutput
-        host, _, coil = address.rpartition("/")
-        name, _, port = host.partition(":")
-        if name and coil.isdigit() and int(coil) < 65536 and (not port or port.isdigit()):
-            return ModbusOutput.of(name, int(port or 502), int(coil))
-    raise UsageError("output {}: {}".format(uri, ALLOWED))
+        return ModbusOutput(uri)
+    from edge.outputs.log import LogOutput
+    return LogOutput(uri)
 
 
-__all__ = ["Output", "open_output"]
+__all__ = ["Output", "check_output", "open_output"]

@@ -1,4 +1,4 @@
-"""log: - a line for each change, for trying things out."""
+"""log:NAME - a line for each change, for trying things out."""
 
 import logging
 
@@ -10,9 +10,8 @@ log = logging.getLogger("scrapsort")
 class LogOutput(Output):
     """Writes on and off to the log."""
 
-    def __init__(self, name: str = ""):
-        self.uri = "log:" + name
-        self.on = False
+    def __init__(self, uri: str):
+        self.uri, self.on = uri, False
 
     def set(self, on: bool) -> None:
         """A line where it changes."""

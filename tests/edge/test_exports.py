@@ -21,7 +21,7 @@ FIRST_COLUMNS = ["timestamp", "frame_id", "image_path", "predicted_class", "conf
 FURTHER = {"run", "sequence", "decision", "threshold", "probabilities", "model_version", "backend", "precision",
            "decode_ms", "preprocess_ms", "infer_ms", "decide_ms", "captured_mono_s", "clock_synchronised", "boot_id",
            "bin", "ejection_error_ms", "override_by", "override_utc", "kept_picture", "error", "stranger_score",
-           "review_reason"}
+           "review_reason", "line_mono_s", "belt_speed_mps", "views", "ejection", "ejected_mono_s"}
 LOG_KEYS = ["frame_id", "image_path", "predicted_class", "correct_class", "confidence", "timestamp"]
 ODD_PATH = '/belt/größe, "zwölf"\nund 日本.jpg'
 
@@ -70,7 +70,8 @@ def test_columns_of_the_results(state, tmp_path):
 def test_later_columns_come_at_the_end(state, tmp_path):
     """Whoever reads columns by number keeps those that there were."""
     header = list(exported(state, tmp_path, "results", "csv")[0])
-    assert header[-3:] == ["error", "stranger_score", "review_reason"]
+    assert header[-8:] == ["error", "stranger_score", "review_reason", "line_mono_s", "belt_speed_mps", "views",
+                           "ejection", "ejected_mono_s"]
 
 
 def test_a_stranger_in_the_results(tmp_path, make_record, run_of):

@@ -10,11 +10,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from edge.errors import JournalError
-from edge.journal import Journal, StateLock, schema, writer
+from edge.journal import Ejection, Journal, StateLock, schema, writer
 from edge.journal.record import Override
 from edge.journal.writer import Committed
 
@@ -63,7 +64,8 @@ def test_every_field_of_an_item_and_its_run(state, clock, make_record, run_of):
         "preprocess_ms": 2.0, "infer_ms": 3.0, "decide_ms": 0.5, "total_ms": 6.5, "bin": None,
         "ejection_error_ms": None, "override_class": "paper", "override_by": "ann",
         "override_utc": "2025-11-22T09:15:50.500Z", "picture": "queue/1-1.png", "error": None,
-        "stranger_score": None, "review_reason": None, "line_mono_s": None, "belt_speed_mps": None, "views": 0}
+        "stranger_score": None, "review_reason": None, "line_mono_s": None, "belt_speed_mps": None, "views": 0,
+        "ejection": None, "ejected_mono_s": None}
     assert (second["decision"], second["class"], second["confidence"], second["probabilities"], second["error"]) == (
         "error", None, None, None, "truncated")
     only, = (dict(row) for row in rows(state, "SELECT * FROM runs"))
@@ -73,6 +75,54 @@ def test_every_field_of_an_item_and_its_run(state, clock, make_record, run_of):
         "ended_by": "limit reached", "source": "/belt", "classes": '["glass", "metal", "paper", "plastic"]',
         "model_name": "tiny", "model_version": "2026.11-a", "backend": "onnxruntime",
         "device": "CPUExecutionProvider", "precision": "int8"}
+
+
+def ejections(state):
+    return [(row["sequence"], row["bin"], row["ejection"], row["ejection_error_ms"], row["ejected_mono_s"])
+            for row in rows(state)]
+
+
+def test_what_became_of_an_ejection_goes_to_its_item(state, make_record, run_of):
+    journal = Journal(state, commit_s=0.05)
+    for _ in range(2):  # a second run begins its sequence anew
+        journal.begin("/belt", run_of)
+        journal.note(Ejection(2, "missed", 31.5, 9.0))  # told before its record was handed over
+        for sequence in (1, 2, 3):
+            journal.record(make_record(sequence, bin=7, ejection="scheduled"))
+        journal.record(make_record(4))
+        until(lambda: len(rows(state)) % 4 == 0 and rows(state))
+        journal.note(Ejection(1, "fired", 0.25, 8.0))  # and long after it was committed
+        until(lambda: ejections(state)[-4][2] == "fired")
+        journal.note(Ejection(3, "dropped", 0.0, 9.5))  # and at the very end
+        journal.close()
+        assert ejections(state)[-4:] == [(1, 7, "fired", 0.25, 8.0), (2, 7, "missed", 31.5, 9.0),
+                                         (3, 7, "dropped", 0.0, 9.5), (4, None, None, None, None)]
+        journal = Journal(state, commit_s=0.05)
+    journal.close()
+
+
+def test_an_ejection_that_cannot_be_written_is_a_failure_of_the_journal(small_disk, make_record, run_of):
+    journal = Journal(small_disk.path, commit_s=0.05)
+    journal.begin("/belt", run_of)
+    journal.record(make_record(1, bin=7, ejection="scheduled"))
+    until(lambda: journal.committed == 1)
+    filler = os.open(os.path.join(small_disk.path, "filler"), os.O_WRONLY | os.O_CREAT)
+    with pytest.raises(OSError):
+        while True:
+            os.write(filler, b"x" * 1024)
+    os.close(filler)
+    for _ in range(2000):
+        journal.note(Ejection(1, "fired", 0.25, 8.0))
+    with pytest.raises(JournalError) as caught:
+        journal.close()
+    one_line(caught, "full")
+
+
+def until(what, within_s=10.0):
+    deadline = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < deadline, "did not happen within {} s".format(within_s)
+        time.sleep(0.01)
 
 
 def test_stranger_score_and_reason_of_review(state, make_record, run_of):
@@ -322,8 +372,8 @@ def test_a_journal_of_version_1_keeps_every_row(state, make_record, run_of):
     assert user_version(state) == len(schema.MIGRATIONS) >= 2
     after = [dict(row) for row in rows(state)]
     added = [(row.pop("stranger_score"), row.pop("review_reason")) for row in after]
-    assert [[row.pop(name) for name in ("line_mono_s", "belt_speed_mps", "views")] for row in after] == (
-        [[None] * 3] * 3 + [[None, None, 0]])
+    assert [[row.pop(name) for name in ("line_mono_s", "belt_speed_mps", "ejection", "ejected_mono_s", "views")]
+            for row in after] == [[None] * 5] * 3 + [[None] * 4 + [0]]
     assert after[:3] == before and len(after) == 4
     assert added == [(None, None), (None, "low_confidence"), (None, None), (0.5, "stranger")]
     assert [tuple(row) for row in rows(state, "SELECT * FROM queue")] == [(2, "low_confidence", "2025")]

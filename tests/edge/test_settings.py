@@ -20,7 +20,7 @@ DEFAULTS = {
     "decision": {"threshold": 0.0, "stranger": True, "per_class": {}},
     "journal": {"state": "", "commit_s": 1.0, "commit_items": 32, "keep_free_mb": 500},
     "review": {"override": False, "active_learning": False},
-    "ejector": {"enabled": False, "min_gap_ms": 20.0, "overlap": "merge", "lane": ()},
+    "ejector": {"enabled": False, "min_gap_ms": 20.0, "late_ms": 20.0, "overlap": "merge", "lane": ()},
 }
 
 
@@ -73,6 +73,7 @@ def test_every_value_is_read(tmp_path):
         [ejector]
         enabled = true
         min_gap_ms = 15
+        late_ms = 5
         overlap = "queue"
         [[ejector.lane]]
         class = "plastic"
@@ -108,7 +109,7 @@ def test_every_value_is_read(tmp_path):
                                (1.0, 10.5))
     assert type(settings.source.interval_s) is float
     assert settings.gate == ("belt", 0.25, "up", 2, 400, 0.5, 1600.0, "gpio:7", 12.0, "modbus:plc/40", 1000.0)
-    assert settings.ejector == (True, 15.0, "queue", (("plastic", 1, "gpio:17", 0.8, 12.0, 50.5),
+    assert settings.ejector == (True, 15.0, 5.0, "queue", (("plastic", 1, "gpio:17", 0.8, 12.0, 50.5),
                                                       ("review", 0, "log:", 0.0, 0.0, 60.0)))
     assert settings.model == ("b.tar", "onnxruntime", "fp16")
     assert settings.decision == (1.0, False, {"plastic": 0.9, "glass": 0.0})
@@ -162,7 +163,7 @@ BAD = [
     ("region as text", "[source]\nregion = 'all'", ["source.region", "'all'", "whole numbers"]),
     ("later section", "[health]\nwatchdog = true", ["[health]", "later version"]),
     ("unknown section", "[sorce]\nuri = 'x'", ["[sorce]", "did you mean source"]),
-    ("key outside a section", "uri = 'sim:'", ["[uri]", "allowed: source, gate, model, decision, ejector, journal, review"]),
+    ("key outside a section", "uri = 'sim:'", ["[uri]", "allowed: source, gate, model, decision, ejector, journal"]),
     ("value for a section", "source = 'sim:'", ["source", "'sim:'", "a section [source]"]),
     ("list for a section", "[[source]]\nuri = 'sim:'", ["source", "a section [source]"]),
     ("unknown backend", "[model]\nbackend = 'onnxruntme'", ["model.backend", "did you mean onnxruntime", "auto"]),

@@ -66,26 +66,27 @@ def test_what_cannot_be_read_is_none(tmp_path, text):
 
 def status(state, *arguments):
     environ = {key: value for key, value in os.environ.items() if key != "RUNTIME_DIRECTORY"}
-    return subprocess.run([sys.executable, "-m", "edge", "status", "--state", state] + list(arguments), env=environ,
-                          cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-                          check=False)
+    done = subprocess.run(  # noqa: UP022  # Python 3.6
+        [sys.executable, "-m", "edge", "status", "--state", state] + list(arguments), env=environ, cwd=REPOSITORY,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 def test_status_from_another_terminal(tmp_path):
     folder = str(tmp_path)
-    nothing = status(folder)
-    assert nothing.returncode == 1 and "nothing has run there" in nothing.stderr
+    code, _, errors = status(folder)
+    assert code == 1 and "nothing has run there" in errors
     with StateLock(folder):
         state = State(status_path(folder, {}), source="sim:", backend="onnxruntime")
         state.condition("camera")
         state.close()
-        well = status(folder)
-        assert well.returncode == 0 and "sorting, process" in well.stdout and "backend onnxruntime" in well.stdout
+        code, out, _ = status(folder)
+        assert code == 0 and "sorting, process" in out and "backend onnxruntime" in out
         state.condition("output gpio:17", "pin is taken")
         state.close()
-        wrong = status(folder, "--format", "json")
-        assert wrong.returncode == 1
-        values = json.loads(wrong.stdout)
+        code, out, _ = status(folder, "--format", "json")
+        assert code == 1
+        values = json.loads(out)
         assert values["running"] is True and values["conditions"]["output gpio:17"]["trouble"] == "pin is taken"
-    ended = status(folder)
-    assert ended.returncode == 1 and "not running; the last run ended: killed" in ended.stdout
+    code, out, _ = status(folder)
+    assert code == 1 and "not running; the last run ended: killed" in out

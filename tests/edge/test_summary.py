@@ -75,7 +75,7 @@ def test_what_a_run_adds_up_to(make_record):
     latency_ms = values.pop("latency_ms")
     assert values == {"items": 6, "by_class": {"glass": 1, "metal": 4, "paper": 0, "plastic": 0}, "low_confidence": 1,
                       "strangers": 0, "clusters": 0, "overrides": 1,
-                      "queued": 2, "errors": 1, "seconds": 10.0, "items_per_s": 0.6}
+                      "queued": 2, "errors": 1, "ejections": {}, "seconds": 10.0, "items_per_s": 0.6}
     assert list(values["by_class"]) == list(CLASSES)
     assert values["items"] == sum(values["by_class"].values()) + values["errors"]
     assert latency_ms == {"p50": pytest.approx(10, rel=0.01), "p95": pytest.approx(20, rel=0.01),

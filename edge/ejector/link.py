@@ -1,0 +1,268 @@
+"""The loop's end of the ejector: hands items over to the process that fires, and never waits for it.
+
+A process that has died or hangs is replaced, and what is still on its way is handed to the new one. As long as the loop
+works or waits for frames the process hears so; when the loop is stuck in one frame for STUCK_S, or its process is
+stopped or killed, the process closes all valves.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import Any, Callable, Dict, Optional, Tuple
+
+import edge
+from edge import settings
+from edge.clock import Clock
+from edge.ejector.schedule import DROPPED, FAILED, FIRED, MERGED, MISSED, Result
+from edge.errors import OutputError
+from edge.health import State
+
+STUCK_S = 3.0  # a frame takes no longer, unless the loop hangs
+DEAD_S = 2.0  # the process closes all valves when it has heard nothing for so long
+PING_S = 0.25
+OPEN_S = 15.0  # opening Jetson.GPIO takes seconds
+END_S = 2.0  # for closing the valves
+AGAIN_S = 0.5
+FINISH_S = 60.0
+SILENT_S = 1.0  # an encoder that says nothing for so long is not listened to
+REVIEW = "review"  # the class of a lane for what nobody is sure of
+Told = Callable[[Result], None]
+
+
+class NoEjector:
+    """Nothing is ejected."""
+
+    counts: Dict[str, int] = {}  # of what became of the items; empty: there is no ejector
+
+    def belt(self, speed_mps: Optional[float], mono_s: float) -> None:
+        """Ignored."""
+
+    def schedule(self, item: int, class_name: str, line_mono_s: float) -> Optional[int]:
+        """None: it goes to no bin."""
+        return None
+
+    def working(self, on: bool) -> None:
+        """Ignored."""
+
+    def close(self, finish: bool, stop: threading.Event) -> None:
+        """Nothing to close."""
+
+
+class Ejector(NoEjector):
+    """Schedules items; told(result) is called for each, from a thread of its own."""
+
+    def __init__(self, wishes: settings.Ejector, told: Told, conditions: State, clock: Clock = Clock()):
+        """Raises OutputError when an output cannot be opened.
+        """
+        self._wishes, self._told, self._conditions, self._clock = wishes, told, conditions, clock
+        self._lane_of = {lane.class_name: number for number, lane in enumerate(wishes.lane)}
+        self._wheel_s = float("-inf")
+        self._speed: Optional[Tuple[float, float]] = None
+        self._waiting: Dict[int, Tuple[int, float]] = {}  # item -> lane, time at the line
+        self._lock = threading.RLock()
+        self._busy_since_s: Optional[float] = None
+        self._closing = threading.Event()
+        self.counts = {FIRED: 0, MERGED: 0, MISSED: 0, DROPPED: 0, FAILED: 0}
+        self._process = _Process(self._hello(), self._hear)
+        error = self._process.wait_ready()
+        if error is not None:
+            self._process.close()
+            raise OutputError("[ejector] {}".format(error))
+        conditions.condition("ejector")
+        conditions.counters("ejector", lambda: dict(self.counts, waiting=len(self._waiting)))
+        self._watch_thread = threading.Thread(target=self._watch, name="ejector", daemon=True)
+        self._watch_thread.start()
+
+    def _hello(self) -> Dict[str, Any]:
+        wishes = self._wishes
+        return {"lanes": [list(lane) for lane in wishes.lane], "min_gap_ms": wishes.min_gap_ms,
+                "overlap": wishes.overlap, "late_ms": wishes.late_ms, "dead_s": DEAD_S}
+
+    def belt(self, speed_mps: Optional[float], mono_s: float) -> None:
+        """The gate sees the belt move so at that time; None: it does not know. An encoder's word comes before."""
+        if speed_mps is not None and self._clock.mono_s() - self._wheel_s > SILENT_S:
+            self._set_speed(speed_mps, mono_s)
+
+    def wheel(self, speed_mps: float, mono_s: float) -> None:
+        """The encoder says that the belt moves so from that time on."""
+        self._wheel_s = self._clock.mono_s()
+        self._set_speed(speed_mps, mono_s)
+
+    def _set_speed(self, speed_mps: float, mono_s: float) -> None:
+        with self._lock:
+            if self._speed is not None and self._speed[0] == speed_mps:
+                return
+            self._speed = speed_mps, mono_s
+            self._process.say({"speed": speed_mps, "from_s": mono_s})
+
+    @property
+    def speed_mps(self) -> Optional[float]:
+        """The speed by which it fires; None: not known."""
+        return self._speed[0] if self._speed is not None else None
+
+    def schedule(self, item: int, class_name: str, line_mono_s: float) -> Optional[int]:
+        """Eject an item that crossed the line then, if its class has a lane; its bin, or None."""
+        lane = self._lane_of.get(class_name)
+        if lane is None:
+            return None
+        with self._lock:
+            self._waiting[item] = lane, line_mono_s
+            self._process.say({"item": item, "lane": lane, "line_s": line_mono_s})
+        return self._wishes.lane[lane].bin
+
+    def working(self, on: bool) -> None:
+        """The loop begins (True) or ends (False) its work on a frame."""
+        self._busy_since_s = self._clock.mono_s() if on else None
+
+    def _hear(self, message: Dict[str, Any]) -> None:
+        """A line of the process, in its listening thread."""
+        if "output" in message:
+            self._conditions.condition("output {}".format(message["output"]), message["trouble"])
+        elif "what" in message:
+            with self._lock:
+                if self._waiting.pop(message["item"], None) is None:
+                    return  # of a process that was given up
+            self._tell(Result(message["item"], message["lane"], message["what"], message["error_ms"],
+                              message["mono_s"]))
+
+    def _tell(self, result: Result) -> None:
+        self.counts[result.what] += 1
+        self._told(result)
+
+    def _watch(self) -> None:
+        """Ping as long as the loop is well; replace a process that is not."""
+        while not self._closing.wait(PING_S):
+            busy_since_s = self._busy_since_s
+            if busy_since_s is None or self._clock.mono_s() - busy_since_s < STUCK_S:
+                self._process.say({})
+                if self._conditions.trouble("loop"):
+                    self._conditions.condition("loop")
+            else:
+                self._conditions.condition("loop", "stuck in one frame for more than {:g} s; all valves are "
+                                                   "closed".format(STUCK_S))
+            if not self._process.alive:
+                self._replace()
+
+    def _replace(self) -> None:
+        self._conditions.condition("ejector", "the process that fires has died (exit code {}); it is started anew, its "
+                                              "valves closed".format(self._process.code))
+        self._process.close()
+        while not self._closing.is_set():
+            process = _Process(self._hello(), self._hear)
+            error = process.wait_ready()
+            if error is None:
+                break
+            process.close()
+            self._conditions.condition("ejector", error)
+            self._closing.wait(AGAIN_S)
+        else:
+            return
+        with self._lock:
+            self._process = process
+            if self._speed is not None:
+                process.say({"speed": self._speed[0], "from_s": self._speed[1]})
+            for item, (lane, line_s) in self._waiting.items():
+                process.say({"item": item, "lane": lane, "line_s": line_s})
+        self._conditions.condition("ejector")
+
+    def close(self, finish: bool, stop: threading.Event) -> None:
+        """Close all valves. finish: first let what is on its way come to its ejector, unless stop is set meanwhile or it
+        takes longer than FINISH_S. The rest is told as dropped."""
+        if self._closing.is_set():
+            return
+        self._busy_since_s = None
+        self._process.say({"finish": True} if finish else None)
+        until_s = self._clock.mono_s() + FINISH_S
+        while finish and not stop.is_set() and self._process.alive and self._clock.mono_s() < until_s:
+            if self._process.ended.wait(PING_S):
+                break
+        self._closing.set()
+        self._watch_thread.join()
+        self._process.close()
+        with self._lock:
+            left, self._waiting = self._waiting, {}
+        for item, (lane, _) in left.items():
+            self._tell(Result(item, lane, DROPPED, 0.0, self._clock.mono_s()))
+
+
+class _Process:
+    """One worker and its two pipes."""
+
+    def __init__(self, hello: Dict[str, Any], hear: Callable[[Dict[str, Any]], None]):
+        environ = dict(os.environ)
+        folder = os.path.dirname(os.path.dirname(os.path.abspath(edge.__file__)))
+        environ["PYTHONPATH"] = os.pathsep.join([folder] + [p for p in [environ.get("PYTHONPATH")] if p])
+        self._process = subprocess.Popen([sys.executable, "-m", "edge.ejector.worker"], env=environ,
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._hear, self._error = hear, None  # type: ignore[var-annotated]
+        self._ready, self.ended = threading.Event(), threading.Event()
+        self._hung = False
+        assert self._process.stdin is not None
+        self._pipe: Optional[int] = self._process.stdin.fileno()
+        if hasattr(os, "set_blocking"):  # Windows has none before Python 3.12
+            os.set_blocking(self._pipe, False)
+        self.say(hello)
+        self._thread = threading.Thread(target=self._listen, name="ejector's words", daemon=True)
+        self._thread.start()
+
+    def wait_ready(self) -> Optional[str]:
+        """None when it is ready to fire, else why it is not."""
+        self._ready.wait(OPEN_S)
+        if self._error is not None:
+            return str(self._error)
+        return None if self._ready.is_set() and self.alive else "the process that fires does not start"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs and takes what it is told."""
+        return not self._hung and self._process.poll() is None
+
+    @property
+    def code(self) -> Optional[int]:
+        """Its exit code; None: it hangs."""
+        return self._process.returncode
+
+    def say(self, message: Optional[Dict[str, Any]]) -> None:
+        """A line to it, at once or not at all; None: nothing. A full pipe means that it hangs."""
+        if message is None or self._pipe is None:
+            return
+        try:
+            data = (json.dumps(message) + "\n").encode("utf-8")
+            self._hung = os.write(self._pipe, data) != len(data)
+        except BlockingIOError:
+            self._hung = True
+        except OSError:  # it is gone: alive says so
+            pass
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for raw in self._process.stdout:
+            message = json.loads(raw.decode("utf-8"))
+            if "ready" in message:
+                self._ready.set()
+            elif "error" in message:
+                self._error = message["error"]
+            elif "ended" in message:
+                self.ended.set()
+            else:
+                self._hear(message)
+        self._ready.set()
+        self.ended.set()
+
+    def close(self) -> None:
+        """Its pipe closes, upon which it closes its valves and ends; what hangs is killed."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._pipe = None
+        try:
+            self._process.stdin.close()
+        except OSError:
+            pass
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._thread.join(END_S)
+        self._process.stdout.close()

@@ -1,0 +1,184 @@
+"""The process that fires: `python -m edge.ejector.worker`, started and watched by link.py.
+
+It owns the outputs. A line of JSON comes in for each item and each change of the belt's speed, and a line goes out for
+each firing. All valves are closed at start, at the end, when the loop's process is gone (its end of the pipe closes,
+however it died) and when it has not been heard of for dead_s: it hangs, or is stopped. The process is one of its own
+for that, and because a thread of the loop's would wait for Python's lock when it has to fire.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from edge.clock import Clock
+from edge.ejector.schedule import FAILED, FIRED, Change, Result, Schedule
+from edge.errors import ScrapsortError
+from edge.logs import start_logging
+from edge.outputs import Output, open_output
+from edge.settings import Lane
+
+SPIN_S = 0.002  # a sleeping process wakes up to so much late, so the rest is waited for awake
+LOOK_S = 0.1  # how often outputs and the loop's signs of life are looked at
+REALTIME_PRIORITY = 20
+CONNECT_S = 1.0  # what has to connect is waited for so long before it is called broken
+Say = Callable[[Dict[str, Any]], None]
+
+
+class Worker:
+    """Carries a schedule out. receive may be called from another thread than work."""
+
+    def __init__(self, schedule: Schedule, outputs: Sequence[Output], dead_s: float, say: Say, clock: Clock = Clock()):
+        """outputs: one for each of schedule.outputs. dead_s: without a message for so long, all is closed."""
+        self._schedule, self._outputs, self._dead_s, self._say, self._clock = schedule, outputs, dead_s, say, clock
+        self._wake = threading.Condition()
+        self._heard_s = clock.mono_s()
+        self._ending = self._finishing = self._dead = False
+        self._troubles: List[Optional[str]] = [None] * len(outputs)  # each is said once at least
+        self.all_off()
+
+    def receive(self, message: Dict[str, Any]) -> None:
+        """What the loop says: {item, lane, line_s}, {speed, from_s}, {finish} or {} (it lives)."""
+        with self._wake:
+            self._heard_s = self._clock.mono_s()
+            if "item" in message:
+                late = self._schedule.add(message["item"], message["lane"], message["line_s"], self._heard_s)
+                if late is not None:
+                    self._tell(late)
+            elif "speed" in message:
+                self._schedule.belt(message["speed"], message["from_s"])
+            elif "finish" in message:
+                self._finishing = True
+            else:
+                return
+            self._wake.notify()
+
+    def end(self) -> None:
+        """The loop is gone: work returns."""
+        with self._wake:
+            self._ending = True
+            self._wake.notify()
+
+    def all_off(self) -> None:
+        """Close every valve."""
+        for output in self._outputs:
+            output.set(False)
+
+    def work(self) -> None:
+        """Until end, or until all is fired after finish."""
+        try:
+            while self._step():
+                pass
+        finally:
+            self.all_off()
+            for result in self._schedule.drop(self._clock.mono_s()):
+                self._tell(result)
+
+    def _step(self) -> bool:
+        """Wait for what is next, then do it; False: it is over."""
+        with self._wake:
+            self._look()
+            if self._ending or (self._finishing and not self._schedule.busy):
+                return False
+            next_s = self._schedule.next_s()
+            left_s = next_s - self._clock.mono_s() - SPIN_S
+            if left_s > 0:
+                self._wake.wait(min(left_s, LOOK_S))
+                return True
+        while self._clock.mono_s() < next_s:  # no sleep is that exact
+            pass
+        with self._wake:
+            changes, results = self._schedule.due(self._clock.mono_s())
+            self._carry_out(changes, results)
+        return True
+
+    def _carry_out(self, changes: List[Change], results: List[Result]) -> None:
+        for change in changes:
+            self._outputs[change.valve].set(change.on)
+        for result in results:
+            output = self._outputs[self._schedule.outputs.index(self._schedule.lanes[result.lane].output)]
+            broken = bool(output.trouble) and result.what == FIRED
+            self._tell(result._replace(what=FAILED) if broken else result)
+
+    def _look(self) -> None:
+        """Whether the outputs are well and the loop is."""
+        for number, output in enumerate(self._outputs):
+            if output.trouble != self._troubles[number]:
+                self._troubles[number] = output.trouble
+                self._say({"output": output.uri, "trouble": output.trouble})
+        dead = self._clock.mono_s() - self._heard_s > self._dead_s
+        if dead and not self._dead:
+            self.all_off()
+            for result in self._schedule.drop(self._clock.mono_s()):
+                self._tell(result)
+        self._dead = dead
+
+    def _tell(self, result: Result) -> None:
+        self._say(dict(result._asdict()))
+
+
+def main() -> int:
+    """The process. The first line that comes in says what to open."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of the terminal; the loop says when it is over
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # likewise systemd; it ends with the loop
+    start_logging()
+    wanted = json.loads(sys.stdin.readline() or "null")
+    if wanted is None:
+        return 1
+    lock = threading.Lock()
+
+    def say(message: Dict[str, Any]) -> None:
+        with lock:
+            try:
+                os.write(1, (json.dumps(message) + "\n").encode("utf-8"))
+            except OSError:  # the loop is gone
+                pass
+    outputs: List[Output] = []
+    try:
+        schedule = Schedule([Lane(*lane) for lane in wanted["lanes"]], wanted["min_gap_ms"] / 1000, wanted["overlap"],
+                            wanted["late_ms"] / 1000)
+        for uri in schedule.outputs:
+            outputs.append(open_output(uri))
+    except ScrapsortError as error:
+        _close(outputs)
+        say({"error": str(error)})
+        return 1
+    connected_by_s = time.monotonic() + CONNECT_S
+    while any(output.trouble for output in outputs) and time.monotonic() < connected_by_s:
+        time.sleep(0.01)
+    worker = Worker(schedule, outputs, wanted["dead_s"], say)
+    say({"ready": True})
+    threading.Thread(target=_listen, args=(worker,), name="listen", daemon=True).start()
+    _real_time()
+    try:
+        worker.work()
+    finally:
+        _close(outputs)
+        say({"ended": True})
+    return 0
+
+
+def _close(outputs: Sequence[Output]) -> None:
+    for output in outputs:
+        output.close()
+
+
+def _listen(worker: Worker) -> None:
+    for line in sys.stdin:
+        worker.receive(json.loads(line))
+    worker.end()
+
+
+def _real_time() -> None:
+    """Before all ordinary work, where this user may; else as punctual as an ordinary process is."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(REALTIME_PRIORITY))  # type: ignore[attr-defined]
+    except (AttributeError, OSError):
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""scrapsort fire: one ejector, with the belt locked out."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from test_outputs import Plc
+
+from edge.journal import StateLock
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LANES = """
+[[ejector.lane]]
+class = "metal"
+bin = 3
+output = "{}"
+distance_m = 0.8
+pulse_ms = 20
+[[ejector.lane]]
+class = "glass"
+bin = 4
+output = "log:glass"
+"""
+
+
+@pytest.fixture
+def fire(tmp_path):
+    """fire(*arguments, output="log:metal") -> (exit code, stdout, stderr)."""
+    def run(*arguments, **options):
+        config = tmp_path / "scrapsort.toml"
+        config.write_text(LANES.format(options.get("output", "log:metal")))
+        done = subprocess.run(  # noqa: UP022  # Python 3.6
+            [sys.executable, "-m", "edge", "fire", "--config", str(config), "--state", str(tmp_path / "state")]
+            + list(arguments), cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+    return run
+
+
+def test_pulses_are_given_and_told(fire):
+    code, out, errors = fire("metal", "--pulses", "2", "--every", "0.1")
+    assert code == 0
+    assert out.splitlines() == ["pulse {}: lane metal, bin 3, log:metal: 20 ms".format(n) for n in (1, 2)]
+    lines = [line.split("output ")[1] for line in errors.splitlines() if "output " in line]
+    assert lines == ["log:metal on", "log:metal off"] * 2
+
+
+def test_by_number(fire):
+    code, out, _ = fire("2")
+    assert code == 0 and "lane glass, bin 4" in out
+
+
+def test_a_coil_of_a_plc(fire):
+    pytest.importorskip("pymodbus", reason="pymodbus is not installed")
+    plc = Plc()
+    try:
+        code, out, _ = fire("metal", output="modbus:127.0.0.1:{}/5".format(plc.port))
+        assert code == 0 and out.endswith("/5: 20 ms\n") and not plc.coil(5)
+    finally:
+        plc.kill()
+    code, out, errors = fire("metal", output="modbus:127.0.0.1:{}/5".format(plc.port))
+    assert code == 1 and "FAILED" in out and "no connection" in errors
+
+
+def test_while_a_belt_is_sorted_it_is_refused(fire, tmp_path):
+    with StateLock(str(tmp_path / "state")):
+        code, out, errors = fire("metal")
+    assert code == 1 and out == "" and "in use by process {}".format(os.getpid()) in errors
+
+
+@pytest.mark.parametrize("arguments, names", [
+    (("metall",), ["'metall'", "did you mean metal", "glass"]),
+    (("metal", "--every", "0.03"), ["--every 0.03"]),
+    (("metal", "--every", "nan"), ["--every nan"]),
+    (("2", "--every", "0.06"), ["shorter than a pulse of 60 ms"]),
+])
+def test_wrong_usage_is_one_line(fire, arguments, names):
+    code, out, errors = fire(*arguments)
+    assert code == 2 and out == "" and len(errors.splitlines()) == 1
+    assert all(name in errors for name in names)
+
+
+def test_without_lanes_there_is_nothing_to_fire(tmp_path):
+    done = subprocess.run(  # noqa: UP022  # Python 3.6
+        [sys.executable, "-m", "edge", "fire", "metal", "--state", str(tmp_path)], cwd=REPOSITORY,
+        env={k: v for k, v in os.environ.items() if k != "SCRAPSORT_CONFIG"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2 and b"no [[ejector.lane]]" in done.stderr

@@ -1,6 +1,6 @@
 """A simulated belt as an RTSP camera, run by the system's Python with its GStreamer.
 
-usage: /usr/bin/python3 rtsp_server.py JSON   with port, start_mono_s, truth and options, as stream_server.py
+usage: /usr/bin/python3 rtsp_server.py JSON   with port, start_mono_s, truth, tiles and options, as stream_server.py
 """
 
 import json

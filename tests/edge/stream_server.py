@@ -1,7 +1,7 @@
 """A camera on the network for the tests, a process of its own: MJPEG over HTTP, or silence.
 
 usage: stream_server.py JSON   with port, what (belt, numbered, still, half, sizes, silent), fps, size [width, height]
-and for a belt start_mono_s, truth and options of the simulated belt. It says `ready` once it listens. A belt goes on by
+and for a belt start_mono_s, truth, tiles (a folder) and options of the simulated belt. It says `ready` once it listens. A belt goes on by
 the clock, also while its server is dead.
 """
 
@@ -40,7 +40,7 @@ def belt_frames(asked):
     """Frames of a belt that has been running since start_mono_s."""
     from edge.frames.simulated_belt import Options, SimulatedCamera
     with open(asked["truth"], "a", buffering=1) as truth:
-        camera = SimulatedCamera("", Options(**asked["options"]),
+        camera = SimulatedCamera(asked["tiles"], Options(**asked["options"]),
                                  on_item=lambda item: truth.write(json.dumps(item._asdict()) + "\n"))
         camera._start_mono_s = asked["start_mono_s"]
         while True:

@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 
+import cv2
+import numpy as np
 import pytest
 
 from edge.clock import Clock
@@ -89,6 +91,19 @@ class Sorting(threading.Thread):
         assert not self.is_alive() and self.error is None, self.error
 
 
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory):
+    """Bright tiles, which no gate overlooks."""
+    folder = tmp_path_factory.mktemp("tiles")
+    rng = np.random.RandomState(5)
+    os.mkdir(str(folder / "any"))
+    for number in range(8):
+        tile = np.full((120, 160, 3), rng.randint(150, 256, 3), np.uint8)
+        cv2.circle(tile, (80, 60), 30, [int(value) for value in rng.randint(0, 256, 3)], -1)
+        cv2.imwrite(str(folder / "any" / "{}.png".format(number)), tile)
+    return str(folder)
+
+
 def until(what, within_s):
     deadline = time.monotonic() + within_s
     while not what():
@@ -148,10 +163,10 @@ def kill_and_restart(server, uri, recovery_s=RECOVERY_S, watch_s=7.0):
     return sorting, spans, recovered
 
 
-def test_items_on_an_mjpeg_stream_whose_server_is_killed_and_stopped(tmp_path, free_port, capsys):
+def test_items_on_an_mjpeg_stream_whose_server_is_killed_and_stopped(tmp_path, tiles, free_port, capsys):
     truth = str(tmp_path / "truth")
     server = Server(sys.executable, "stream_server.py", free_port, what="belt", start_mono_s=time.monotonic(),
-                    truth=truth, options=OPTIONS)
+                    truth=truth, tiles=tiles, options=OPTIONS)
     sorting, spans, recovered = kill_and_restart(server, "http://127.0.0.1:{}/video".format(free_port))
     crossed = check_items(truth, sorting, spans, time.monotonic() - 0.5, 0.3)
     assert len(crossed) >= 6
@@ -160,13 +175,14 @@ def test_items_on_an_mjpeg_stream_whose_server_is_killed_and_stopped(tmp_path, f
     assert max(recovered) < MARGIN * RECOVERY_S
 
 
-def test_items_on_an_rtsp_stream_whose_server_is_killed_and_stopped(tmp_path, free_port, capsys):
+def test_items_on_an_rtsp_stream_whose_server_is_killed_and_stopped(tmp_path, tiles, free_port, capsys):
     python = "/usr/bin/python3"
     if not os.path.exists(python) or subprocess.call([python, "-c", RTSP_NEEDS], stderr=subprocess.DEVNULL):
         pytest.skip("no RTSP server here: needs python3-gi, gir1.2-gst-rtsp-server-1.0, GStreamer's plugins with "
                     "x264enc, and python3-opencv, for {}".format(python))
     truth = str(tmp_path / "truth")
-    server = Server(python, "rtsp_server.py", free_port, start_mono_s=time.monotonic(), truth=truth, options=OPTIONS)
+    server = Server(python, "rtsp_server.py", free_port, start_mono_s=time.monotonic(), truth=truth,
+                    tiles=tiles, options=OPTIONS)
     sorting, spans, recovered = kill_and_restart(server, "rtsp://127.0.0.1:{}/belt".format(free_port))
     crossed = check_items(truth, sorting, spans, time.monotonic() - 0.5, 0.5)
     assert len(crossed) >= 4

@@ -181,7 +181,7 @@ class Camera:
         self.counts["dropped"] += max(0, taken.number - last - 1 - bad)
         if self._rate_from is None:
             self._rate_from = taken.number, taken.mono_s
-        elif taken.mono_s - self._rate_from[1] >= 2.0:
+        elif taken.mono_s - self._rate_from[1] >= 1.0:
             self.fps = (taken.number - self._rate_from[0]) / (taken.mono_s - self._rate_from[1])
             self._rate_from = taken.number, taken.mono_s
 

@@ -22,6 +22,10 @@ NO_GSTREAMER = ("this OpenCV has no GStreamer (pip's never has); use the system'
                 "and an environment made with --system-site-packages, on a Jetson JetPack's own; see docs/cameras.md")
 
 
+# What OpenCV says after the reason
+_IDLE = ("can't be used to capture", "unable to start pipeline", "pipeline have not been created")
+
+
 class CameraError(Exception):
     """No frames can be had. kind: gone (try again), frozen, size, end (of a video) or wrong (trying again is idle)."""
 
@@ -133,7 +137,8 @@ class Said:
             text = re.sub(r"^(\[[^\]]*\]\s*)+", "", line).strip()
             text = re.sub(r"^global \S+( \(\d+\))? (\w+ )?", "", text)
             text = re.sub(r"^(OpenCV \| )?(GStreamer warning|warning|VIDEOIO[^:]*): ", "", text)
-            if text and "can't be used to capture" not in text and "unable to start pipeline" not in text:
+            text = re.sub(r"^Embedded video playback halted; ", "", text)
+            if text and not line.startswith("(") and not any(idle in text for idle in _IDLE):
                 return address.shown(text)[:200].rstrip(". ")
         return ""
 

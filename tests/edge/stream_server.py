@@ -1,8 +1,8 @@
 """A camera on the network for the tests, a process of its own: MJPEG over HTTP, or silence.
 
-usage: stream_server.py JSON   with port, what (belt, numbered, still, half, sizes, silent), fps, size [width, height]
-and for a belt start_mono_s, truth, tiles (a folder) and options of the simulated belt. It says `ready` once it listens. A belt goes on by
-the clock, also while its server is dead.
+usage: stream_server.py JSON   with port, what (belt, numbered, still, half, silent), fps, size [width, height] and, for
+a belt, start_mono_s, truth, tiles (a folder) and options of the simulated belt. It says `ready` once it listens. A belt
+goes on by the clock, also while its server is dead.
 """
 
 import json
@@ -51,8 +51,7 @@ def belt_frames(asked):
 def frames(asked):
     """The pictures of a server, (h, w, 3) uint8, at its rate."""
     if asked["what"] == "belt":
-        for image in belt_frames(asked):
-            yield image
+        yield from belt_frames(asked)
     width, height = asked["size"]
     for number in range(1 << BITS):
         time.sleep(1 / asked["fps"])

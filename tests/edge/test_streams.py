@@ -20,7 +20,7 @@ from edge.settings import Gate, Source
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.dirname(os.path.dirname(HERE))
-OPTIONS = {"width": 480, "height": 270, "fps": 15.0, "speed": 0.3, "gap": 0.1, "item": 0.14, "seed": 5}
+OPTIONS = {"width": 480, "height": 270, "fps": 15.0, "speed": 0.4, "gap": 0.15, "item": 0.14, "seed": 5}
 RECOVERY_S = 5.0
 MARGIN = 3.0  # of all times here: this machine may be busy
 RTSP_NEEDS = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer, Gst; " \
@@ -111,13 +111,17 @@ def until(what, within_s):
         time.sleep(0.02)
 
 
-def check_items(truth_path, sorting, spans, until_s, away_s):
+def check_items(truth_path, sorting, spans, until_s):
     """Each item that crossed while frames came is counted once; none is counted twice, ever.
 
-    spans: (from, to) in which frames came; what crosses in the first half second of one was not seen long enough.
+    spans: (from, to) in which frames came; what crosses in the first moments of one was not seen long enough.
     """
+    away_s = 0.3
     with open(truth_path) as file:
         truth = {item["number"]: item["line_mono_s"] for item in map(json.loads, file)}  # a new life tells them again
+    late_s = float(np.median([min((at - line_s for line_s in truth.values()), key=abs) for at in sorting.items]))
+    assert -0.1 < late_s < 0.35  # of the way through encoder, network and decoder
+    truth = {number: line_s + late_s for number, line_s in truth.items()}
     for number, line_s in sorted(truth.items()):
         counted = [at for at in sorting.items if abs(at - line_s) < away_s]
         assert len(counted) <= 1, (number, line_s, counted)
@@ -127,7 +131,7 @@ def check_items(truth_path, sorting, spans, until_s, away_s):
     return [line_s for line_s in truth.values() if any(begin + 0.7 < line_s < end - away_s for begin, end in spans)]
 
 
-def kill_and_restart(server, uri, recovery_s=RECOVERY_S, watch_s=7.0):
+def kill_and_restart(server, uri, recovery_s=RECOVERY_S, watch_s=5.0):
     """A run over three lives of a server: dead by kill -9, then stopped by SIGSTOP; returns the times of recovery."""
     recovered, spans = [], []
     server.start()
@@ -135,11 +139,11 @@ def kill_and_restart(server, uri, recovery_s=RECOVERY_S, watch_s=7.0):
     sorting.start()
     try:
         begun = sorting.frame_after(0.0, MARGIN * recovery_s)
-        time.sleep(max(0.0, server.asked["start_mono_s"] + 9.0 - time.monotonic()))  # the belt is learned, items come
-        spans.append((begun + 3.0, time.monotonic()))
+        time.sleep(max(0.0, server.asked["start_mono_s"] + 8.0 - time.monotonic()))  # the belt is learned, items come
+        spans.append((begun + 2.5, time.monotonic()))
         server.kill()
         until(lambda: sorting.state.trouble("camera"), MARGIN * 2)
-        time.sleep(3.0)
+        time.sleep(2.5)
         ticks = sorting.ticks
         assert ticks > 5  # the loop goes on living
         back = time.monotonic()
@@ -168,7 +172,7 @@ def test_items_on_an_mjpeg_stream_whose_server_is_killed_and_stopped(tmp_path, t
     server = Server(sys.executable, "stream_server.py", free_port, what="belt", start_mono_s=time.monotonic(),
                     truth=truth, tiles=tiles, options=OPTIONS)
     sorting, spans, recovered = kill_and_restart(server, "http://127.0.0.1:{}/video".format(free_port))
-    crossed = check_items(truth, sorting, spans, time.monotonic() - 0.5, 0.3)
+    crossed = check_items(truth, sorting, spans, time.monotonic() - 0.5)
     assert len(crossed) >= 6
     with capsys.disabled():
         print("\nMJPEG: back after {:.1f} s (killed) and {:.1f} s (stopped); {} items".format(*recovered, len(crossed)))
@@ -184,7 +188,7 @@ def test_items_on_an_rtsp_stream_whose_server_is_killed_and_stopped(tmp_path, ti
     server = Server(python, "rtsp_server.py", free_port, start_mono_s=time.monotonic(), truth=truth,
                     tiles=tiles, options=OPTIONS)
     sorting, spans, recovered = kill_and_restart(server, "rtsp://127.0.0.1:{}/belt".format(free_port))
-    crossed = check_items(truth, sorting, spans, time.monotonic() - 0.5, 0.5)
+    crossed = check_items(truth, sorting, spans, time.monotonic() - 0.5)
     assert len(crossed) >= 4
     with capsys.disabled():
         print("\nRTSP: back after {:.1f} s (killed) and {:.1f} s (stopped); {} items".format(*recovered, len(crossed)))

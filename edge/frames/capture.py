@@ -20,8 +20,7 @@ MJPG = int.from_bytes(b"MJPG", "little")
 TIMEOUT_S = 3.0  # of opening a stream and of waiting for its data, where the library can be told
 NO_GSTREAMER = ("this OpenCV has no GStreamer (pip's never has); use the system's: apt-get install python3-opencv, "
                 "and an environment made with --system-site-packages, on a Jetson JetPack's own; see docs/cameras.md")
-
-
+OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # What OpenCV says after the reason
 _IDLE = ("can't be used to capture", "unable to start pipeline", "pipeline have not been created")
 
@@ -212,10 +211,22 @@ def _open_http(uri: str) -> Any:
 
 def _open_stream(uri: str) -> Any:
     """A network stream by FFmpeg, with time-outs where this OpenCV and its FFmpeg know them."""
-    if uri.startswith("rtsp"):
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", rtsp_options(cv2.getBuildInformation()))
     if not has("FFMPEG"):
         return cv2.VideoCapture(uri)
+    if not uri.startswith("rtsp") or OPTIONS in os.environ:
+        return _open_ffmpeg(uri)
+    options = rtsp_options(cv2.getBuildInformation())
+    # Half a second of looking at the stream is enough for most, and a second sooner than what FFmpeg takes by itself
+    os.environ[OPTIONS] = options + "|analyzeduration;500000"
+    started_s = time.monotonic()
+    opened = _open_ffmpeg(uri)
+    if not opened.isOpened() and time.monotonic() - started_s < TIMEOUT_S / 2:  # it does not hang
+        os.environ[OPTIONS] = options
+        opened = _open_ffmpeg(uri)
+    return opened
+
+
+def _open_ffmpeg(uri: str) -> Any:
     limits: List[int] = []
     for name in ("CAP_PROP_OPEN_TIMEOUT_MSEC", "CAP_PROP_READ_TIMEOUT_MSEC"):
         limits += [getattr(cv2, name), int(1000 * TIMEOUT_S)] if hasattr(cv2, name) else []
@@ -226,7 +237,8 @@ def _open_stream(uri: str) -> Any:
 
 
 def rtsp_options(build: str) -> str:
-    """For FFmpeg: over TCP, with a time-out by the name that this FFmpeg gives it.
+    """For FFmpeg: over TCP, with a time-out by the name that this FFmpeg gives it, and without the frames that it
+    read to know the stream: they are old, but would be stamped as new.
 
     FFmpeg 5 (libavformat 59) renamed stimeout to timeout, and before that timeout meant to wait for callers.
     """

@@ -245,6 +245,8 @@ def check(uri: str) -> None:
         raise SourceError("source {}: has no host, or a port that is no number; {}://HOST[:PORT]/PATH is needed".format(
             name, uri.partition(":")[0]))
     if kind == address.VIDEO:
+        if os.path.exists(uri) and not os.path.isfile(uri):  # opening a FIFO may never return
+            raise SourceError("{}: no regular file".format(name))
         try:
             with open(uri, "rb"):
                 pass

@@ -62,18 +62,18 @@ class Parts:
         """When the picture began to arrive, monotonic, and its bytes; None at the end of the stream."""
         if not self._until(self._boundary):
             return None
-        start = self._until(b"\n")
-        began_s = time.monotonic()  # before its body has come: nearer to the capture
+        header = self._until(b"\n")  # the rest of the boundary's own line
         length = -1
-        while start:
+        while header is not None:
             header = self._until(b"\n")
-            if header is None:
-                return None
-            if not header.strip():
+            if not header or not header.strip():
                 break
             name, _, value = header.partition(b":")
             if name.strip().lower() == b"content-length" and value.strip().isdigit():
                 length = int(value)
+        # Before the body has come: nearer to the capture. Not earlier: many cameras send the boundary with the picture
+        # before it
+        began_s = time.monotonic()
         data = self._exactly(length) if length >= 0 else self._until(self._boundary, keep=True)
         if data is None:
             return None

@@ -12,7 +12,8 @@ import numpy as np
 
 from edge.frames import address, ring
 
-PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# With the loop's own search path: what is called edge in the current folder may be another thing
+START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from edge.frames.grab import main; main()"
 
 
 class Opened(NamedTuple):
@@ -60,13 +61,11 @@ class Reader:
         self._thread.start()
 
     def _start(self) -> Any:
-        paths = [PACKAGE] + [path for path in [os.environ.get("PYTHONPATH", "")] if path]
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths), PYTHONUNBUFFERED="1")
         extra: Dict[str, Any] = {}
         if os.name == "posix":  # a session of its own: Ctrl-C at the terminal is for the loop alone
             extra = {"pass_fds": self._ring.handles, "start_new_session": True}
-        return subprocess.Popen([sys.executable, "-m", "edge.frames.grab"], stdin=subprocess.PIPE,
-                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, env=environment, **extra)
+        return subprocess.Popen([sys.executable, "-c", START, json.dumps(sys.path)], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, **extra)
 
     def _send(self, data: bytes) -> None:
         try:

@@ -2,8 +2,8 @@
 
 Started and killed by reader.py (or by hand: `python3 -m edge.frames.grab`). The first line of stdin is JSON: uri, ring
 and ring_size (see ring.py), the wishes of [source] and how to hand over; not an argument, for `ps` shows those and
-passwords stand in addresses. Then each byte on stdin asks for a frame and gives the one before back; the end of stdin ends the process.
-It says on stdout, a line each:
+passwords stand in addresses. Then each byte on stdin asks for a frame and gives the one before back; the end of stdin
+ends the process. It says on stdout, a line each:
 
     O width height source_width source_height fps backend   the first frame is there and has this size
     N text                       something the camera was asked for and does not do

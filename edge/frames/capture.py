@@ -137,6 +137,8 @@ class Said:
             text = re.sub(r"^global \S+( \(\d+\))? (\w+ )?", "", text)
             text = re.sub(r"^(OpenCV \| )?(GStreamer warning|warning|VIDEOIO[^:]*): ", "", text)
             text = re.sub(r"^Embedded video playback halted; ", "", text)
+            # What differs from one attempt to the next would make a new log line of each
+            text = re.sub(r" after [\d.]+ ms|\?timeout=\d+|\s*\(?0x[0-9a-f]+\)?", "", text)
             if text and not line.startswith("(") and not any(idle in text for idle in _IDLE):
                 return address.shown(text)[:200].rstrip(". ")
         return ""

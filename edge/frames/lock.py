@@ -14,7 +14,7 @@ FOLDERS = ("/run/lock", tempfile.gettempdir())
 class CameraLock:
     """Held from construction to close. Does nothing where the system has no flock, or no folder for it."""
 
-    def __init__(self, uri: str, folders: Sequence[str] = FOLDERS):
+    def __init__(self, uri: str, folders: Optional[Sequence[str]] = None):
         """Raises SourceError that names the process which holds it."""
         self._file: Optional[int] = None
         try:
@@ -24,7 +24,7 @@ class CameraLock:
         # Of the device behind a link; hashed, for there may be a password in it
         name = os.path.realpath(uri) if uri.startswith("/dev/") else uri
         file_name = "scrapsort-camera-{}.lock".format(hashlib.sha256(os.fsencode(name)).hexdigest()[:16])
-        for folder in folders:
+        for folder in FOLDERS if folders is None else folders:
             self._file = _open(os.path.join(folder, file_name))
             if self._file is not None:
                 break

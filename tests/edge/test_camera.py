@@ -32,6 +32,11 @@ LIMIT_S = 15.0  # for what should take a second or two: this machine may be busy
 SIZE = Source(width=480, height=360)
 
 
+@pytest.fixture(autouse=True)
+def locks_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "FOLDERS", [str(tmp_path)])
+
+
 @pytest.fixture
 def opened():
     """opened(uri, source, **keywords) -> a Camera that is closed in the end; its stop and state ride with it."""
@@ -728,3 +733,16 @@ def test_doctor_on_the_camera_of_the_settings(tmp_path, uri, words):
     _, out, _ = run_to_end("doctor", "--config", config, "--state", tmp_path)
     line = next(line for line in out.splitlines() if line.split()[1:2] == ["source"])
     assert all(word in line for word in words) and "secret" not in out
+
+
+def test_what_a_library_says_is_cut_to_what_stays_the_same():
+    for line, expected in (
+            ("[ WARN:0@3.1] global cap_ffmpeg_impl.hpp:456 _opencv_ffmpeg_interrupt_callback Stream timeout triggered "
+             "after 3005.72 ms", "Stream timeout triggered"),
+            ("[tcp @ 0x55aa] Connection to tcp://h:554?timeout=3000000 failed: Connection refused",
+             "Connection to tcp://h:554 failed: Connection refused"),
+            ("[rtsp @ 0x55aa] method DESCRIBE failed: 401 Unauthorized for rtsp://me:secret@h/",
+             "method DESCRIBE failed: 401 Unauthorized for rtsp://***@h/")):
+        with capture.Said() as said:
+            os.write(2, (line + "\n").encode())
+            assert said.last() == expected

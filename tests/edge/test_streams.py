@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.clock import Clock
-from edge.frames import open_source
+from edge.frames import lock, open_source
 from edge.gate.belt import BeltGate
 from edge.health import State
 from edge.settings import Gate, Source
@@ -89,6 +89,11 @@ class Sorting(threading.Thread):
         self.stop.set()
         self.join(10)
         assert not self.is_alive() and self.error is None, self.error
+
+
+@pytest.fixture(autouse=True)
+def locks_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "FOLDERS", [str(tmp_path)])
 
 
 @pytest.fixture(scope="module")

@@ -197,7 +197,8 @@ def _open_http(uri: str) -> Any:
     try:
         response = mjpeg.open_url(uri, TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        error.close()
+        if error.fp is not None:  # after a failed Digest there is none
+            error.close()
         raise CameraError("answers {} {}{}".format(error.code, error.reason, "; user and password go into the "
                                                   "address: http://USER:PASSWORD@HOST/" if error.code == 401 else ""))
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -35,10 +35,19 @@ def open_url(uri: str, timeout_s: float) -> Any:
         user, password = unquote(parts.username), unquote(parts.password or "")
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         passwords.add_password(None, bare, user, password)
-        handlers.append(urllib.request.HTTPDigestAuthHandler(passwords))
+        handlers.append(_Digest(passwords))
         text = base64.b64encode("{}:{}".format(user, password).encode("utf-8")).decode("ascii")
         request.add_unredirected_header("Authorization", "Basic " + text)
     return urllib.request.build_opener(*handlers).open(request, timeout=timeout_s)
+
+
+class _Digest(urllib.request.HTTPDigestAuthHandler):
+    """Answers a Digest challenge alone: the base class raises ValueError when a server asks for Basic, again."""
+
+    def http_error_401(self, req: Any, fp: Any, code: int, msg: Any, headers: Any) -> Any:
+        if (headers.get("WWW-Authenticate") or "").lower().startswith("digest"):
+            return super().http_error_401(req, fp, code, msg, headers)
+        return None
 
 
 def boundary_of(content_type: str) -> Optional[bytes]:

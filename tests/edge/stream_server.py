@@ -87,8 +87,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self):
-        if self.server.asked.get("user") and self.headers.get("Authorization") != self.server.asked["user"]:
+        if not self.headers.get("Authorization", "").startswith(self.server.asked.get("user", "")):
             self.send_response(401)
+            self.send_header("WWW-Authenticate", self.server.asked.get("challenge", "Basic realm=\"x\""))
             self.end_headers()
             return
         self.send_response(200)

@@ -516,6 +516,20 @@ def test_boundaries_as_cameras_write_them(header, boundary):
     assert mjpeg.boundary_of(header) == boundary
 
 
+@pytest.mark.parametrize("word, user, challenge, fine", [
+    ("Basic", "Basic bWU6c2VjcmV0", "Basic realm=\"x\"", True),
+    ("Basic, another password", "Basic AAAA", "Basic realm=\"x\"", False),
+    ("Digest", "Digest username=\"me\"", "Digest realm=\"x\", nonce=\"abc\", qop=\"auth\"", True),
+    ("Digest, another name", "Digest username=\"you\"", "Digest realm=\"x\", nonce=\"abc\", qop=\"auth\"", False)])
+def test_name_and_password_in_the_address(server, opened, word, user, challenge, fine):
+    uri = server(user=user, challenge=challenge).replace("http://", "http://me:secret@")
+    if fine:
+        assert len(take(opened(uri), 2)) == 2
+        return
+    with pytest.raises(capture.CameraError, match="answers 401 .* user and password go into the address"):
+        capture.open_capture({"uri": uri})
+
+
 # ---------------------------------------------------------------- addresses
 
 @pytest.mark.parametrize("text, expected", [

@@ -10,7 +10,8 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REQUIREMENTS = os.path.join(ROOT, "requirements")
 LINES = ((3, 6), (3, 8), (3, 10), (3, 12))  # Python lines that requirements/ pins; a line serves until the next
-BINARY_ONLY = ["--only-binary", ":all:"]  # building OpenCV or numpy takes an hour, and on 3.6 fails
+# Building OpenCV or numpy takes an hour, and on 3.6 fails; Jetson.GPIO is plain Python that comes as source alone
+BINARY_ONLY = ["--only-binary", ":all:", "--no-binary", "Jetson.GPIO"]
 
 
 def line_of(version):

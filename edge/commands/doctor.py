@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Report; 1 when something is wrong that keeps `run` from working."""
     findings = [Finding("ok", "scrapsort", edge.__version__), _python()] + _packages()
     found: Dict[str, Any] = {}
-    for look in (_settings, _state, _model):
+    for look in (_settings, _source, _state, _model):
         findings += _guarded(look, arguments, found)
     wrong = [finding for finding in findings if finding.level == "wrong"]
     if arguments.format == "json":
@@ -92,7 +92,7 @@ def _opencv(cv2: Any) -> Finding:
     line = next((line for line in cv2.getBuildInformation().splitlines() if "GStreamer" in line), "")
     has = "YES" in line
     return Finding("ok" if has else "note", "gstreamer", "OpenCV has it" if has else
-                   "OpenCV was built without it; folders and sim: do not need it")
+                   "OpenCV was built without it; only csi:// and gst: need it")
 
 
 def _settings(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
@@ -100,6 +100,22 @@ def _settings(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Find
         arguments.state, settings_module.Settings())
     found["settings"], found["state"] = common.load_settings(arguments)
     return [Finding("ok", "settings", found["settings"].file or "built-in defaults")]
+
+
+def _source(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
+    """Whether the camera of the settings can be opened, as far as that is known without opening it."""
+    from edge.frames import address, camera, probe  # here, so that a missing package is reported above first
+    uri = found["settings"].source.uri
+    kind, name = address.kind_of(uri), address.shown(uri)
+    if not kind:
+        return [Finding("ok", "source", name)]
+    camera.check(uri)  # raises with the remedy
+    if kind in (address.RTSP, address.HTTP) and not probe.is_there(uri):
+        return [Finding("note", "source", "{}: does not answer now; a run waits for it".format(name),
+                        "check its power, cable and address")]
+    return [Finding("ok", "source", "{}: {}".format(name, {
+        address.DEVICE: "is there and may be read", address.VIDEO: "is there", address.RTSP: "answers",
+        address.HTTP: "answers"}.get(kind, "OpenCV has GStreamer for it")))]
 
 
 def _state(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:

@@ -17,8 +17,8 @@ from edge.commands.common import log
 from edge.decision import Decider
 from edge.ejector import Result, open_ejector
 from edge.errors import JournalError
-from edge.files import path_text
 from edge.frames import open_source
+from edge.frames.address import shown
 from edge.frames.base import Prefetch
 from edge.gate import open_gate
 from edge.health import State, status_path
@@ -35,10 +35,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     common.add_config(parser)
     common.add_model(parser)
-    parser.add_argument("--source", metavar="SRC", help="a folder, a picture, sim: or sim:FOLDER for a simulated "
-                        "belt, or drawn: for drawn items one by one")
+    parser.add_argument("--source", metavar="SRC", help="a folder, a picture, a video, /dev/videoN, csi://N, "
+                        "gst:PIPELINE, rtsp://…, http://… (MJPEG), sim: or sim:FOLDER for a simulated belt, or drawn: "
+                        "for drawn items one by one")
     parser.add_argument("--watch", action="store_true", default=None, help="go on with files as they arrive")
-    parser.add_argument("--interval", type=common.number, metavar="S", help="seconds between two items")
+    parser.add_argument("--interval", type=common.number, metavar="S", help="seconds between two items; 0 also "
+                        "reads a video as fast as it can be sorted")
     parser.add_argument("--threshold", type=common.fraction, metavar="T", help="confidence below which an item goes "
                                                                               "to review, 0 to 1")
     parser.add_argument("--override", action="store_true", default=None, help="ask at the terminal about each item")
@@ -60,14 +62,16 @@ def run(arguments: argparse.Namespace) -> int:
                                         settings.decision.stranger)
         classifier = opened.enter_context(open_classifier(bundle, settings.model.backend, settings.model.precision))
         report = _report(arguments, classifier, clock, stop)
-        conditions = State(status_path(state), clock, source=path_text(settings.source.uri),
+        conditions = State(status_path(state), clock, source=shown(settings.source.uri),
                            model="{} {}".format(bundle.name, bundle.version), backend=classifier.backend,
                            precision=classifier.precision)
         conditions.counters("items", report.summary.counters)
         journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
                           settings.journal.keep_free_mb, clock, report.committed)
         try:
-            frames = open_source(settings.source.uri, settings.source.watch, stop, journal.is_recorded, clock)
+            frames = open_source(settings.source.uri, settings.source.watch, stop, journal.is_recorded, clock,
+                                 settings.source, conditions, fast=arguments.interval == 0)
+            opened.callback(_close, frames)
             gate = open_gate(settings, frames)
             ejector = open_ejector(settings, frames, bundle.classes, _noting(journal), conditions, clock)
             opened.callback(ejector.close, False, stop)
@@ -92,6 +96,12 @@ def _noting(journal: Journal) -> Callable[[Result], None]:
     return lambda result: journal.note(Ejection(result.item, result.what, result.error_ms, result.mono_s))
 
 
+def _close(frames: Any) -> None:
+    """Let go of a camera; other sources need no closing."""
+    if hasattr(frames, "close"):
+        frames.close()
+
+
 def _settings(arguments: argparse.Namespace) -> Any:
     settings, state = common.load_settings(arguments)
     settings = settings_module.override(settings, "source", uri=arguments.source, interval_s=arguments.interval,
@@ -106,11 +116,11 @@ def _sort(sorter: Sorter, journal: Journal, report: Report, source: str, conditi
     """Run the loop; whatever ends it, what was decided is committed before the summary is printed."""
     ended_by = "failed"
     conditions.start()
-    journal.begin(path_text(source), sorter.classifier)
+    journal.begin(shown(source), sorter.classifier)
     try:
         ended_by = sorter.run()
     except BaseException as error:
-        ended_by = "failed: {}".format(path_text(str(error)))
+        ended_by = "failed: {}".format(shown(str(error)))
         raise
     finally:
         sorter.ejector.close(not ended_by.startswith("failed"), sorter.stop)  # its last words go to the journal
@@ -177,8 +187,8 @@ def _say_start(settings: Settings, state: str, classifier: Classifier) -> None:
     bundle = classifier.bundle
     log.info("scrapsort %s: source %s, model %s %s, backend %s (%s), precision %s, strangers %s, state %s, "
              "settings %s",
-             edge.__version__, settings.source.uri, bundle.name, bundle.version, classifier.backend, classifier.device,
-             classifier.precision, _strangers(settings, bundle), state, settings.file or "built-in")
+             edge.__version__, shown(settings.source.uri), bundle.name, bundle.version, classifier.backend,
+             classifier.device, classifier.precision, _strangers(settings, bundle), state, settings.file or "built-in")
     for note in classifier.notes:
         log.warning("%s", note)
 

@@ -41,6 +41,8 @@ def lines(values: Dict[str, Any]) -> List[str]:
         "not running; the last run ended: {}".format(values.get("ended_by") or "killed"),
         ", ".join("{} {}".format(name, values[name]) for name in ("source", "model", "backend", "precision")
                   if name in values), values.get("written_utc"))]
+    if values.get("camera_size"):
+        text.append("note   {:<20s} {}".format("camera", values["camera_size"]))
     for name, one in sorted(values.get("conditions", {}).items()):
         text.append("{:<6s} {:<20s} {}".format("ok" if one["ok"] else "WRONG", name,
                                               "{} (since {})".format(one["trouble"] or "well", one["since_utc"])))

@@ -168,7 +168,7 @@ class Ejector(NoEjector):
         self._conditions.condition("ejector")
 
     def close(self, finish: bool, stop: threading.Event) -> None:
-        """Close all valves. finish: first let what is on its way come to its ejector, unless stop is set meanwhile or it
+        """Close all valves. finish: first let what is on its way come to its ejector, unless stop is set or it
         takes longer than FINISH_S. The rest is told as dropped."""
         if self._closing.is_set():
             return

@@ -284,6 +284,11 @@ class SimulatedBelt:
         self.camera = SimulatedCamera(folder, self.options, clock, on_item=self._note)
 
     @property
+    def in_real_time(self) -> bool:
+        """Whether frames come when the belt would be there."""
+        return self.options.pace == "real"
+
+    @property
     def geometry(self) -> Dict[str, Any]:
         """What [gate] would otherwise have to say."""
         return {"line": self.options.line, "direction": self.options.direction,

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import types
@@ -212,3 +213,13 @@ def small_disk(tmp_path):
     yield types.SimpleNamespace(
         path=path, read_only=lambda: subprocess.check_call(["mount", "-o", "remount,ro", path]))
     subprocess.check_call(["umount", "-l", path])
+
+
+# ---------------------------------------------------------------- network
+
+@pytest.fixture
+def free_port():
+    """A port of 127.0.0.1 that nobody listens at."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]

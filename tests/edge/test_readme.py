@@ -71,7 +71,7 @@ def has_pillow():
     return True
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operating.md", "docs/training.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/operating.md", "docs/cameras.md", "docs/training.md"])
 def test_links_lead_to_files(page):
     with open(os.path.join(ROOT, page), encoding="utf-8") as file:
         links = re.findall(r"\]\((?!http)([^)#]+)", file.read())

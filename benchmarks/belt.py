@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote
 
 import cv2
 
-from benchmarks import machine
+from benchmarks import ejection, machine
 from edge.commands import common
 from edge.errors import BackendError, UsageError
 from edge.frames.base import Frame
@@ -36,6 +36,8 @@ def add(parser: argparse.ArgumentParser) -> None:
                         help="of the belt (default: 0.5 1.5)")
     parser.add_argument("--touching", type=common.number, nargs="+", default=[0.0, 0.1], metavar="SHARE",
                         help="share of items that touch the one before (default: 0 0.1)")
+    parser.add_argument("--eject", action="store_true", help="with an ejector for each class, in real time: when each "
+                        "fires, and in which bin each item ends")
     parser.add_argument("--pace", choices=("real", "fast"), default="fast", help="real: as a camera gives frames; fast "
                         "(default): as fast as they are taken")
     parser.add_argument("--seed", type=int, default=1)
@@ -45,31 +47,38 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Dict[str, Any]:
     """One run for each speed and share of touching items; prints a table of all."""
-    for key in ("speed", "touching", "pace", "seed", "items", "truth"):
+    pace = "real" if arguments.eject else arguments.pace
+    for key in ("speed", "touching", "pace", "seed", "items", "truth", "ejectors"):
         if key in dict(parse_qsl(arguments.options)):
             raise UsageError("--options {}: {} is the benchmark's own; see --help".format(arguments.options, key))
     settings, state = common.load_settings(arguments)
     bundle = common.open_bundle(arguments, settings, state)
     result: Dict[str, Any] = {"machine": machine.describe(), "bundle": "{} {}".format(bundle.name, bundle.version),
                               "source": arguments.source or "drawn items", "items": arguments.items,
-                              "pace": arguments.pace, "seed": arguments.seed, "runs": []}
+                              "pace": pace, "seed": arguments.seed, "runs": []}
     print("{processor}, {cores} cores, Python {python}, ONNX Runtime {onnxruntime}, OpenCV {opencv}".format(
         **result["machine"]))
     command = ["--bundle", bundle.path, "--precision", settings.model.precision, "--format", "json", "--quiet"]
     with tempfile.TemporaryDirectory(prefix="scrapsort-") as folder:
         as_files = _classes_of_files(arguments.source, folder, command) if arguments.source else {}
+        lanes = ejection.lanes(bundle.classes) if arguments.eject else ()
+        if lanes:
+            command += ["--config", ejection.write_settings(lanes, folder, arguments.config)]
         for speed in arguments.speed:
             for touching in arguments.touching:
                 name = os.path.join(folder, str(len(result["runs"])))
-                query = "seed={}&items={}&speed={:g}&touching={:g}&pace={}&truth={}".format(
-                    arguments.seed, arguments.items, speed, touching, arguments.pace, quote(name + ".truth"))
+                query = "seed={}&items={}&speed={:g}&touching={:g}&pace={}&ejectors={}&truth={}".format(
+                    arguments.seed, arguments.items, speed, touching, pace,
+                    ",".join(str(lane.distance_m) for lane in lanes), quote(name + ".truth"))
                 source = "sim:{}?{}".format(os.path.abspath(arguments.source) if arguments.source else "", query)
                 summary = _sort(source + ("&" + arguments.options if arguments.options else ""), name, command)
                 truth, records = read_truth(name + ".truth"), read_records(name)
                 figures = dict({"speed_mps": speed, "touching": touching, "seconds": summary["seconds"]},
                                **judge(truth, records, speed, as_files))
+                if lanes:
+                    figures["ejection"] = ejection.judge(truth, ejection.read(name), lanes, speed)
                 result["runs"].append(figures)
-                print("\n".join(lines(figures)), flush=True)
+                print("\n".join(lines(figures) + ejection.lines(figures.get("ejection"))), flush=True)
     result["gate_ms"] = time_gate(arguments.seed)
     print("\ngate alone, a frame of 1280 x 720, CPU time of one thread: p50 {p50:.1f} ms, p99 {p99:.1f} ms; a frame at "
           "60 frames/s lasts 16.7 ms".format(**result["gate_ms"]))
@@ -123,6 +132,7 @@ class TrueItem(NamedTuple):
     line_mono_s: float
     touching: bool
     length_m: float
+    ejectors_mono_s: Sequence[float] = ()
 
 
 class Judged(NamedTuple):

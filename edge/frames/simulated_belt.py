@@ -50,6 +50,7 @@ class Options(NamedTuple):
     line: float = 0.5  # share of the view in the direction of travel
     direction: str = "right"
     pace: str = "real"  # or fast: as fast as frames are taken
+    ejectors: str = ""  # metres from the line to each, such as 0.6,0.8: the truth says when an item is in front of it
     truth: str = ""  # a file: a line of JSON for each item, for those who want to judge a run
 
 
@@ -58,7 +59,7 @@ RANGES: Dict[str, Tuple[Any, ...]] = {
     "width": (160, 3840), "height": (120, 2160), "view": (0.1, 5.0), "belt": (0.05, 5.0), "item": (0.01, 2.0),
     "gap": (0.0, 5.0), "touching": (0.0, 1.0), "turn": (0.0, 180.0), "drift": (0.0, 0.5), "shake": (0.0, 20.0),
     "exposure": (0.0, 50.0), "noise": (0.0, 0.2), "line": (0.1, 0.9), "direction": ("right", "left", "up", "down"),
-    "pace": ("real", "fast"), "truth": (),
+    "pace": ("real", "fast"), "ejectors": (), "truth": (),
 }
 
 
@@ -81,7 +82,21 @@ def parse(uri: str) -> Tuple[str, Options]:
             values[key] = None
         if values[key] is None or not allowed[0] <= values[key] <= allowed[1]:
             raise UsageError("source {}: {}={}: from {} to {} is allowed".format(uri, key, text, *allowed))
-    return folder, Options(**values)
+    options = Options(**values)
+    try:
+        distances(options)
+    except ValueError:
+        raise UsageError("source {}: ejectors={}: metres from the line are allowed, from 0 to 100, such as "
+                         "0.6,0.8".format(uri, options.ejectors))
+    return folder, options
+
+
+def distances(options: Options) -> Tuple[float, ...]:
+    """Metres from the line to each ejector. Raises ValueError."""
+    metres = tuple(float(text) for text in options.ejectors.split(",") if options.ejectors)
+    if not all(0 <= one <= 100 for one in metres):
+        raise ValueError(options.ejectors)
+    return metres
 
 
 class DrawnThings:
@@ -182,6 +197,7 @@ class TrueItem(NamedTuple):
     line_mono_s: float
     touching: bool  # the one before or the one after
     length_m: float  # what it covers along the belt
+    ejectors_mono_s: Tuple[float, ...] = ()  # when its middle is in front of each ejector
 
 
 class SimulatedCamera:
@@ -262,7 +278,9 @@ class SimulatedCamera:
         self._items.append(item)
         self._on_item(TrueItem(item.number, item.thing.class_name, path_text(item.thing.source),
                                self._start_mono_s + self.travel.when(item.along_m),
-                               item.touching or bool(after is not None and after.touching), 2 * item.half_along_m))
+                               item.touching or bool(after is not None and after.touching), 2 * item.half_along_m,
+                               tuple(self._start_mono_s + self.travel.when(item.along_m + distance)
+                                     for distance in distances(self.options))))
 
 
 

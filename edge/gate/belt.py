@@ -32,7 +32,8 @@ class BeltGate(Gate):
         self.settings, self.region = settings, region
         self._relearned = 0
         self.mask: Optional[np.ndarray] = None  # of the last frame, for those who want to see it
-        self.scale, self._size = 1.0, (0, 0)
+        self.crossings: List[Crossing] = []  # of the last frame's items, in their order
+        self.scale, self._size, self._origin = 1.0, (0, 0), (0, 0)
 
     def _open(self, height: int, width: int) -> None:
         x, y, w, h = self.region
@@ -50,8 +51,14 @@ class BeltGate(Gate):
         speed = self.settings.belt_speed_mps * self.settings.pixels_per_metre / self.scale
         self.background = Background(small_h, small_w)
         self.tracker = Tracker(length, self.settings.line * length, speed)
+        self.crossings = []
         self._clusters = Clusters()
         self._views = Views(self.settings.views, length, self.scale)
+
+    @property
+    def watched(self) -> Tuple[int, int, int, int]:
+        """x, y, width and height of the belt in the frame that was offered last."""
+        return self._origin + self._size[::-1]
 
     @property
     def speed_mps(self) -> Optional[float]:
@@ -80,14 +87,15 @@ class BeltGate(Gate):
             self._relearned = self.background.relearned
             log.warning("belt: the light has changed, or the region is covered; the empty belt is learned anew, and "
                         "what passes in the next two seconds is not counted")
+        self.crossings = []
         if self.mask is None:
             return []
         found = blobs.find(self.mask, self.settings.direction, self.settings.min_area_px / self.scale ** 2)
-        crossings = self.tracker.offer(found, frame.captured_mono_s)
-        crossed = {crossing.track.number for crossing in crossings}
+        self.crossings = self.tracker.offer(found, frame.captured_mono_s)
+        crossed = {crossing.track.number for crossing in self.crossings}
         self._views.keep([t for t in self.tracker.tracks if not t.handed_on or t.number in crossed], image,
                          frame.captured_mono_s, self._origin)
-        return [self._item(crossing, frame) for crossing in crossings]
+        return [self._item(crossing, frame) for crossing in self.crossings]
 
     def _stuck_s(self) -> float:
         """No item covers one place for so long while the belt moves."""

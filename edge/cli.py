@@ -12,6 +12,7 @@ from edge.errors import ScrapsortError
 
 COMMANDS = (
     ("run", "sort a camera, a folder or a simulated belt until it ends"),
+    ("setup", "look at a belt and propose the settings of its gate"),
     ("status", "how the run is that sorts now"),
     ("fire", "test one ejector while no belt is being sorted"),
     ("classify", "say what is in pictures"),

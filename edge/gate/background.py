@@ -87,6 +87,8 @@ class Background:
             self._belt.fill(255)
             self._age_s.fill(0.0)
             self._first, self._last_s, self._flooded_since = [], time_s, None
+            # Grain of another light is no measure: one learned in the dark would make a belt seem to stand for minutes
+            self._grain_s, self._compared, self._alike, self._usual, self.still = -math.inf, 0, 0, 0.0, False
 
     def _follow_light(self) -> None:
         """Divide the frame by the light's change: the median over pixels that showed belt last, for things that have

@@ -29,9 +29,11 @@ class BeltGate(Gate):
     def __init__(self, settings: settings_module.Gate, region: Tuple[int, int, int, int] = (0, 0, 0, 0)):
         """region: x, y, width and height of the belt in pixels of the frame; zeros: all of it."""
         self.settings, self.region = settings, region
-        self._relearned = 0
+        self._relearned = self._unseen = 0
+        self._said_too_seldom = False
         self.mask: Optional[np.ndarray] = None  # of the last frame, for those who want to see it
-        self.scale, self._size = 1.0, (0, 0)
+        self.crossings: List[Crossing] = []  # of the last frame's items, in their order
+        self.scale, self._size, self._origin = 1.0, (0, 0), (0, 0)
 
     def _open(self, height: int, width: int) -> None:
         x, y, w, h = self.region if any(self.region) else (0, 0, width, height)
@@ -44,8 +46,14 @@ class BeltGate(Gate):
         speed = self.settings.belt_speed_mps * self.settings.pixels_per_metre / self.scale
         self.background = Background(small_h, small_w)
         self.tracker = Tracker(length, self.settings.line * length, speed)
+        self.crossings, self._unseen, self._said_too_seldom = [], 0, False
         self._clusters = Clusters()
         self._views = Views(self.settings.views, length, self.scale)
+
+    @property
+    def watched(self) -> Tuple[int, int, int, int]:
+        """x, y, width and height of the belt in the frame that was offered last."""
+        return self._origin + self._size[::-1]
 
     @property
     def speed_mps(self) -> Optional[float]:
@@ -77,14 +85,28 @@ class BeltGate(Gate):
             self._relearned = self.background.relearned
             log.warning("belt: the light has changed, or the region is covered; the empty belt is learned anew, and "
                         "what passes in the next two seconds is not counted")
+        self.crossings = []
         if self.mask is None:
             return []
         found = blobs.find(self.mask, self.settings.direction, self.settings.min_area_px / self.scale ** 2)
-        crossings = self.tracker.offer(found, frame.captured_mono_s)
-        crossed = {crossing.track.number for crossing in crossings}
+        self.crossings = self.tracker.offer(found, frame.captured_mono_s)
+        self._warn()
+        crossed = {crossing.track.number for crossing in self.crossings}
         self._views.keep([t for t in self.tracker.tracks if not t.handed_on or t.number in crossed], image,
                          frame.captured_mono_s, self._origin)
-        return [self._item(crossing, frame) for crossing in crossings]
+        return [self._item(crossing, frame) for crossing in self.crossings]
+
+    def _warn(self) -> None:
+        """Say what cannot be sorted: once that the frames are too few, and of long things at 1, 2, 4, 8 and so on."""
+        if self.tracker.unseen >= max(1, 2 * self._unseen):
+            self._unseen = self.tracker.unseen
+            log.warning("belt: %d things passed that never were whole in view for three frames, and are not sorted; "
+                        "show more of the belt, or raise [source] fps", self._unseen)
+        if self.tracker.too_seldom and not self._said_too_seldom:
+            self._said_too_seldom = True
+            log.warning("belt: most things are seen once or twice only: they move farther than their own length from "
+                        "frame to frame, and are not counted; raise [source] fps, show more of the belt, or set "
+                        "belt_speed_mps and pixels_per_metre")
 
     def _stuck_s(self) -> float:
         """No item covers one place for so long while the belt moves."""

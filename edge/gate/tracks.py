@@ -14,6 +14,10 @@ LEAST_TRAVEL = 0.04  # share of the view that it must have moved along
 STAND_S = 0.3  # over so long a thing is looked at to tell whether the belt stands ...
 CREEP_PX = 5.0  # a second: slower, it stands, while the belt's speed is not known
 STANDING, MOVING = 0.3, 0.7  # ... below the first share of the belt's speed it does, above the second it moves again
+OWED = 16  # things that left the view backwards are remembered, the latest so many
+LAST, LEAST_LAST = 20, 6  # of so many things that are gone, from so many on, it is told if most were seen too seldom,
+LAST_S = 10.0  # and have been for so long: a hand before the camera is many things, but soon gone
+ASTRAY = 0.15  # of the view: what came on so far while it seemed to stand moves, and the belt's speed was wrong
 SPEEDS, LEAST_SPEEDS = 9, 3  # the speed is the median of so many crossings, from so many on
 
 
@@ -35,7 +39,8 @@ class Track:
         self.seen_s = time_s
         self.whole_seen = self.merged_seen = 0
         self.handed_on = self.standing = self.watched = False
-        self.start = blob.middle
+        self.start = self.stood_at = blob.middle
+        self.first, self.sightings = blob, 0
         self.necks: List[float] = []
         self.areas: List[float] = []
         self.add(blob, time_s, False, 0.0)
@@ -43,6 +48,7 @@ class Track:
     def add(self, blob: Blob, time_s: float, merged: bool, speed: float) -> None:
         """The track was seen as blob; merged: together with another track; speed: of the belt, 0 while not known."""
         self.seen_s = time_s
+        self.sightings += 1
         self.merged_seen += merged
         if merged:
             return
@@ -64,6 +70,8 @@ class Track:
         own = (last.middle - before.middle) / (last.time_s - before.time_s)
         stood, self.watched = self.standing, True
         self.standing = own < ((MOVING if stood else STANDING) * speed if speed else CREEP_PX)
+        if self.standing and not stood:
+            self.stood_at = last.middle
         if stood or self.standing:
             while last.time_s - self.points[0].time_s > STAND_S:
                 self.points.popleft()
@@ -80,6 +88,11 @@ class Track:
         spread = ((times - times_mean) ** 2).sum()
         speed = float(((times - times_mean) * (places - places_mean)).sum() / spread)
         return speed, float(np.median(places - speed * times))
+
+    @property
+    def went_back(self) -> bool:
+        """Whether it was on its way back to where it came from when it was seen last."""
+        return self.points[-1].middle < self.points[0].middle
 
     def predicted(self, time_s: float, speed: float) -> Tuple[float, float]:
         """(back, front) at time_s, when it moves at speed."""
@@ -105,11 +118,20 @@ class Tracker:
         self.tracks: List[Track] = []
         self._speeds: Deque[float] = deque(maxlen=SPEEDS)
         self._made = 0
+        self._owed: Deque[Track] = deque(maxlen=OWED)
+        self._seldom: Deque[bool] = deque(maxlen=LAST)
+        self._seldom_since_s: Optional[float] = None
+        self.too_seldom = False  # most things are seen once or twice and no more: they move too far between frames
+        self.unseen = 0  # things that passed the line but were not seen whole often enough to be handed on
 
     def offer(self, blobs: Sequence[Blob], time_s: float) -> List[Crossing]:
         """The tracks that have crossed the line with this frame's blobs."""
         self._match(blobs, time_s)
+        for track in self.tracks:
+            if time_s - track.seen_s > FORGET_S:
+                self._forget(track)
         self.tracks = [track for track in self.tracks if time_s - track.seen_s <= FORGET_S]
+        self._doubt_speed()
         crossings = []
         for track in self.tracks:
             if not track.handed_on and track.seen_s == time_s and self._middle_at(track, time_s) >= self._line:
@@ -127,6 +149,39 @@ class Tracker:
                 and track.points[-1].whole and track.points[-1].time_s == latest_s]
         return not all(track.standing for track in seen) if seen else None
 
+    def _doubt_speed(self) -> None:
+        """A hand or a sheet over the belt may pass for things at any speed; beside that all others would seem to stand
+        for ever, and what stands says nothing of the speed."""
+        if self._speeds and any(track.standing and track.points[-1].whole
+                                and track.points[-1].middle - track.stood_at > ASTRAY * self.length
+                                for track in self.tracks):
+            self._speeds.clear()
+            self.speed = 0.0
+
+    def _forget(self, track: Track) -> None:
+        """Of what left the view backwards, remember that it did: the belt brings it again, the last one first."""
+        if track.went_back and track.blob.back <= 1:
+            self._owed.append(track)
+        self._seldom.append(track.sightings < LEAST_POINTS)
+        most = len(self._seldom) >= LEAST_LAST and sum(self._seldom) > 0.5 * len(self._seldom)
+        since_s = self._seldom_since_s if most else None
+        self._seldom_since_s = track.seen_s if most and since_s is None else since_s
+        self.too_seldom = most and track.seen_s - (self._seldom_since_s or track.seen_s) >= LAST_S
+        if (not track.handed_on and track.whole_seen < LEAST_POINTS and track.sightings >= LEAST_POINTS
+                and track.first.back <= 1 and track.blob.front >= self.length - 1 and not track.went_back):
+            self.unseen += 1
+
+    def _begin(self, blob: Blob, time_s: float) -> None:
+        """A new track, unless it is one that left backwards and was handed on before."""
+        self._made += 1
+        track = Track(self._made, blob, time_s)
+        if self._owed and blob.back <= 1:
+            # What lies on a belt comes back in turn; one that lies elsewhere across it is no longer the same
+            last = self._owed.pop()
+            shared = min(blob.high, last.blob.high) - max(blob.low, last.blob.low)
+            track.handed_on = last.handed_on and shared > 0
+        self.tracks.append(track)
+
     def _match(self, blobs: Sequence[Blob], time_s: float) -> None:
         """Give each blob to the tracks whose expected place it covers; a blob without one is a new track."""
         owners: List[List[Track]] = [[] for _ in blobs]
@@ -142,8 +197,7 @@ class Tracker:
                 owners[best].append(track)
         for blob, owning in zip(blobs, owners):
             if not owning:
-                self._made += 1
-                self.tracks.append(Track(self._made, blob, time_s))
+                self._begin(blob, time_s)
             kept = self._one_or_apart(owning)
             for track in kept:
                 track.add(blob, time_s, len(kept) > 1, self.speed)

@@ -10,10 +10,12 @@ from edge.classifier import open_classifier
 from edge.decision import Decider
 from edge.frames.base import Frame
 from edge.gate import EveryFrame
+from edge.gate.belt import BeltGate
 from edge.journal import Journal
 from edge.report import Report
 from edge.review import Reviewer
-from edge.sorter import Sorter
+from edge.settings import Gate
+from edge.sorter import NO_VIEW, Sorter
 from edge.summary import Summary
 
 
@@ -33,7 +35,7 @@ class Pictures:
 
 @pytest.fixture
 def make_sorter(clock, tmp_path, make_bundle):
-    made = []
+    made, records = [], []
 
     path = make_bundle()
 
@@ -45,15 +47,17 @@ def make_sorter(clock, tmp_path, make_bundle):
         class Noting(Report):
             def item(self, record):
                 starts.append(clock.mono_s())
+                records.append(record)
                 super().item(record)
 
         journal = Journal(str(tmp_path / "state"), clock=clock)
         journal.begin("test", classifier)
         stop = options.pop("stop", threading.Event())
-        sorter = Sorter(frames, EveryFrame(), classifier, Decider.from_settings(bundle, 0.5, {}),
+        sorter = Sorter(frames, options.pop("gate", EveryFrame()), classifier, Decider.from_settings(bundle, 0.5, {}),
                         Reviewer(bundle.classes, False, False), journal, Noting(Summary(bundle.classes, 0.0), clock),
                         stop, clock=clock, **options)
         made.append((sorter, journal, classifier))
+        sorter.records = records
         return sorter, starts
     yield make
     for _, journal, classifier in made:
@@ -91,3 +95,19 @@ def test_every_frame_is_one_item_and_sequences_have_no_gap(make_sorter, clock):
     sorter, starts = make_sorter(Pictures(clock, [0, 0, 0, 0]))
     sorter.run()
     assert sorter.report.summary.items == 4 == len(starts)
+
+
+def test_more_things_at_once_than_there_is_memory_for_are_all_recorded_those_without_a_view_as_errors(make_sorter):
+    def frames():  # a column of 60 that crosses the line at once
+        for number in range(150):
+            image = np.full((1460, 320, 3), 50, np.uint8)
+            x = 4 * (number - 80)  # the empty belt comes first
+            for y in range(10, 1450, 24):
+                if x > -14:
+                    image[y:y + 14, max(0, x):max(0, x + 14)] = 190
+            yield Frame("f", "f", image, None, number / 30.0, number / 30.0, 0.0)
+    sorter, _ = make_sorter(frames(), gate=BeltGate(Gate(direction="right", min_area_px=60, views=1)))
+    assert sorter.run() == "end of source"
+    errors = [record for record in sorter.records if record.decision == "error"]
+    assert len(sorter.records) == 60 and 0 < len(errors) < len(sorter.records)
+    assert {record.error for record in errors} == {NO_VIEW}

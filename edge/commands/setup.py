@@ -16,16 +16,20 @@ from edge.commands.common import log
 from edge.errors import OutputError, SourceError, UsageError
 from edge.files import write_durably
 from edge.frames import open_source
+from edge.frames.address import shown
 from edge.frames.base import Frame
 from edge.gate.annotate import annotated
-from edge.gate.belt import LEAST_PX, BeltGate
+from edge.gate.belt import BeltGate
 from edge.gate.motion import Motion, MotionFinder
 from edge.gate.recording import Recording
+from edge.gate.region import LEAST_PX
 from edge.gate.survey import SPREAD, Survey, doubts, spread, survey
+from edge.health import State
 from edge.settings import Settings
 
 PICTURES, CLIPS = (".jpg", ".jpeg", ".png"), {".mp4": "mp4v", ".avi": "MJPG"}
 SECONDS = (5.0, 600.0)
+PATIENCE_S = 30.0  # for a camera that gives no frames
 LEAST_ITEMS = 3  # for a speed that is worth proposing
 OF_SMALLEST = 0.25  # share of the smallest thing's area that still counts as one
 
@@ -48,12 +52,27 @@ def run(arguments: argparse.Namespace) -> int:
     common.start_logging()
     if not os.path.isdir(os.path.dirname(os.path.abspath(arguments.out))):
         raise UsageError("--out {}: there is no such folder".format(arguments.out))
-    stop = threading.Event()
-    frames = open_source(settings.source.uri, False, stop, lambda key: False, Clock())
+    stop, clock = threading.Event(), Clock()
+    until_s = clock.mono_s() + arguments.seconds + PATIENCE_S
+
+    def give_up() -> None:
+        if clock.mono_s() > until_s:
+            stop.set()
+    frames = open_source(settings.source.uri, False, stop, lambda key: False, clock, settings.source,
+                         State("", clock), fast=True, tick=give_up)
+    try:
+        return _look_and_propose(arguments, settings, frames, stop)
+    finally:
+        if hasattr(frames, "close"):
+            frames.close()
+
+
+def _look_and_propose(arguments: argparse.Namespace, settings: Settings, frames: Iterable[Frame],
+                      stop: threading.Event) -> int:
+    name = shown(settings.source.uri)
     if not getattr(frames, "moving", False):
-        raise UsageError("source {}: shows no moving belt; setup needs a camera, a video or sim:".format(
-            settings.source.uri))
-    log.info("looking at %s for %g s", settings.source.uri, arguments.seconds)
+        raise UsageError("source {}: shows no moving belt; setup needs a camera, a video or sim:".format(name))
+    log.info("looking at %s for %g s", name, arguments.seconds)
     text = propose(frames, settings, arguments.seconds, arguments.out, arguments.length, stop)
     sys.stdout.write(text)
     return 0
@@ -69,7 +88,7 @@ def propose(frames: Iterable[Frame], settings: Settings, seconds: float, out: st
     recording, motion = look(frames, seconds, stop or threading.Event())
     if motion is None:
         raise SourceError("source {}: nothing that moves along was seen in {:.0f} s; let several things pass, or look "
-                          "longer (--seconds)".format(settings.source.uri, recording.seconds))
+                          "longer (--seconds)".format(shown(settings.source.uri), recording.seconds))
     region = _whole_pixels(motion.region, recording.size)
     if motion.direction != settings.gate.direction:
         log.warning("direction: things move %s, the settings say %s", motion.direction, settings.gate.direction)

@@ -82,6 +82,8 @@ class JsonReport(Report):
         record = one.record
         values = dict({"event": "item", "item": one.item, "sequence": record.sequence},
                       **answer_fields(record, self._classes))
+        if record.bin is not None:
+            values["bin"] = record.bin
         if record.override is not None:
             values["corrected_class"] = record.override.class_name
         return values
@@ -97,7 +99,7 @@ def answer_fields(record: Record, classes: Sequence[str]) -> Dict[str, Any]:
             "decision": record.decision, "latency_ms": round(record.total_ms, 3),
             "model_version": record.model_version, "backend": record.backend, "precision": record.precision,
             "stranger_score": None if record.stranger_score is None else round(record.stranger_score, 6),
-            "review_reason": record.review_reason or None, "bin": record.bin}
+            "review_reason": record.review_reason or None}
 
 
 def item_lines(record: Record, classes: Sequence[str], blocks: bool, top: int = 3) -> List[str]:

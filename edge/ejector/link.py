@@ -7,9 +7,11 @@ stopped or killed, the process closes all valves.
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
+import time
 from typing import Any, Callable, Dict, Optional, Tuple
 
 import edge
@@ -18,9 +20,11 @@ from edge.clock import Clock
 from edge.ejector.schedule import DROPPED, FAILED, FIRED, MERGED, MISSED, Result
 from edge.errors import OutputError
 from edge.health import State
+from edge.logs import log
 
 STUCK_S = 3.0  # a frame takes no longer, unless the loop hangs
 DEAD_S = 2.0  # the process closes all valves when it has heard nothing for so long
+HUNG_S = 3.0  # a process that has said nothing for so long is replaced
 PING_S = 0.25
 OPEN_S = 15.0  # opening Jetson.GPIO takes seconds
 END_S = 2.0  # for closing the valves
@@ -64,6 +68,7 @@ class Ejector(NoEjector):
         self._lock = threading.RLock()
         self._busy_since_s: Optional[float] = None
         self._closing = threading.Event()
+        self._said_s, self._unsaid = float("-inf"), 0
         self.counts = {FIRED: 0, MERGED: 0, MISSED: 0, DROPPED: 0, FAILED: 0}
         self._process = _Process(self._hello(), self._hear)
         error = self._process.wait_ready()
@@ -129,7 +134,22 @@ class Ejector(NoEjector):
 
     def _tell(self, result: Result) -> None:
         self.counts[result.what] += 1
+        if result.what in (MISSED, FAILED):
+            self._say_missed(result)
         self._told(result)
+
+    def _say_missed(self, result: Result) -> None:
+        """A line for it; when many are missed, one a second says how many it stands for."""
+        self._unsaid += 1
+        now_s = self._clock.mono_s()
+        if now_s - self._said_s < 1.0:
+            return
+        lane = self._wishes.lane[result.lane]
+        why = "known {:.0f} ms too late".format(result.error_ms) if result.what == MISSED else \
+            "its output {} is broken".format(lane.output)
+        log.warning("ejector: item %d not ejected to bin %d (%s): %s%s", result.item, lane.bin, lane.class_name, why,
+                    "; {} more since the last such line".format(self._unsaid - 1) if self._unsaid > 1 else "")
+        self._said_s, self._unsaid = now_s, 0
 
     def _watch(self) -> None:
         """Ping as long as the loop is well; replace a process that is not."""
@@ -198,26 +218,26 @@ class _Process:
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._hear, self._error = hear, None  # type: ignore[var-annotated]
         self._ready, self.ended = threading.Event(), threading.Event()
-        self._hung = False
-        assert self._process.stdin is not None
-        self._pipe: Optional[int] = self._process.stdin.fileno()
-        if hasattr(os, "set_blocking"):  # Windows has none before Python 3.12
-            os.set_blocking(self._pipe, False)
+        self._heard_s = time.monotonic()
+        self._outbox: "queue.Queue[Optional[Dict[str, Any]]]" = queue.Queue()
         self.say(hello)
-        self._thread = threading.Thread(target=self._listen, name="ejector's words", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=work, name="ejector's words", daemon=True)
+                         for work in (self._listen, self._write)]
+        for thread in self._threads:
+            thread.start()
 
     def wait_ready(self) -> Optional[str]:
         """None when it is ready to fire, else why it is not."""
         self._ready.wait(OPEN_S)
+        self._heard_s = time.monotonic()
         if self._error is not None:
             return str(self._error)
         return None if self._ready.is_set() and self.alive else "the process that fires does not start"
 
     @property
     def alive(self) -> bool:
-        """Whether it runs and takes what it is told."""
-        return not self._hung and self._process.poll() is None
+        """Whether it runs, and said so lately."""
+        return time.monotonic() - self._heard_s < HUNG_S and self._process.poll() is None
 
     @property
     def code(self) -> Optional[int]:
@@ -225,44 +245,48 @@ class _Process:
         return self._process.returncode
 
     def say(self, message: Optional[Dict[str, Any]]) -> None:
-        """A line to it, at once or not at all; None: nothing. A full pipe means that it hangs."""
-        if message is None or self._pipe is None:
-            return
+        """A line to it, by a thread that may wait for it; None: nothing."""
+        if message is not None:
+            self._outbox.put(message)
+
+    def _write(self) -> None:
+        assert self._process.stdin is not None
         try:
-            data = (json.dumps(message) + "\n").encode("utf-8")
-            self._hung = os.write(self._pipe, data) != len(data)
-        except BlockingIOError:
-            self._hung = True
+            for message in iter(self._outbox.get, None):
+                self._process.stdin.write((json.dumps(message) + "\n").encode("utf-8"))
+                self._process.stdin.flush()
         except OSError:  # it is gone: alive says so
+            pass
+        try:
+            self._process.stdin.close()
+        except OSError:
             pass
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for raw in self._process.stdout:
             message = json.loads(raw.decode("utf-8"))
+            self._heard_s = time.monotonic()
             if "ready" in message:
                 self._ready.set()
             elif "error" in message:
                 self._error = message["error"]
             elif "ended" in message:
                 self.ended.set()
-            else:
+            elif message:
                 self._hear(message)
         self._ready.set()
         self.ended.set()
 
     def close(self) -> None:
         """Its pipe closes, upon which it closes its valves and ends; what hangs is killed."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._pipe = None
-        try:
-            self._process.stdin.close()
-        except OSError:
-            pass
+        assert self._process.stdout is not None
+        self._outbox.put(None)
         try:
             self._process.wait(END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._thread.join(END_S)
+        for thread in self._threads:
+            thread.join(END_S)
         self._process.stdout.close()

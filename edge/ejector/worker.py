@@ -22,6 +22,7 @@ from edge.outputs import Output, open_output
 from edge.settings import Lane
 
 SPIN_S = 0.002  # a sleeping process wakes up to so much late, so the rest is waited for awake
+SAY_S = 0.5  # how often it says that it is well
 LOOK_S = 0.1  # how often outputs and the loop's signs of life are looked at
 REALTIME_PRIORITY = 20
 CONNECT_S = 1.0  # what has to connect is waited for so long before it is called broken
@@ -35,7 +36,7 @@ class Worker:
         """outputs: one for each of schedule.outputs. dead_s: without a message for so long, all is closed."""
         self._schedule, self._outputs, self._dead_s, self._say, self._clock = schedule, outputs, dead_s, say, clock
         self._wake = threading.Condition()
-        self._heard_s = clock.mono_s()
+        self._heard_s, self._said_s = clock.mono_s(), 0.0
         self._ending = self._finishing = self._dead = False
         self._troubles: List[Optional[str]] = [None] * len(outputs)  # each is said once at least
         self.all_off()
@@ -109,7 +110,11 @@ class Worker:
             if output.trouble != self._troubles[number]:
                 self._troubles[number] = output.trouble
                 self._say({"output": output.uri, "trouble": output.trouble})
-        dead = self._clock.mono_s() - self._heard_s > self._dead_s
+        now_s = self._clock.mono_s()
+        dead = now_s - self._heard_s > self._dead_s
+        if not dead and now_s - self._said_s >= SAY_S:  # a loop that is stopped reads nothing: the pipe would fill
+            self._said_s = now_s
+            self._say({})
         if dead and not self._dead:
             self.all_off()
             for result in self._schedule.drop(self._clock.mono_s()):

@@ -1,5 +1,6 @@
 """The ejector with its real process: it fires on time, and whatever dies or hangs, the valves close."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -61,7 +62,8 @@ def wishes(*lanes, **options):
 LANE = Lane("metal", 3, "log:a", 0.2, 10.0, 60.0)
 
 
-def test_it_fires_on_time_and_tells(told, conditions):
+def test_it_fires_on_time_and_tells(told, conditions, caplog):
+    logging.getLogger("scrapsort").propagate = True
     ejector = Ejector(wishes(LANE, Lane("glass", 4, "log:b", 0.1, 0.0, 60.0)), told, conditions)
     try:
         now = time.monotonic()
@@ -79,6 +81,7 @@ def test_it_fires_on_time_and_tells(told, conditions):
         assert told.results[item].mono_s - due_s == pytest.approx(told.results[item].error_ms / 1000, abs=1e-4)
     assert told.results[4].error_ms > 790
     assert ejector.counts[FIRED] == 2 and ejector.counts[MISSED] == 1
+    assert [r.getMessage() for r in caplog.records if "item 4 not ejected to bin 4 (glass): known " in r.getMessage()]
 
 
 def test_the_encoders_word_comes_before_the_gates(told, conditions):
@@ -137,14 +140,15 @@ def test_a_process_that_hangs_is_replaced(told, conditions, monkeypatch):
     try:
         os.kill(ejector._process._process.pid, signal.SIGSTOP)
         started = time.monotonic()
-        for item in range(3000):  # more than a pipe holds; none may wait
+        for item in range(3000):  # more than a pipe holds; none may wait, and none is lost
             ejector.schedule(item, "metal", time.monotonic())
         assert time.monotonic() - started < 5
         until(lambda: conditions.trouble("ejector"))
         until(lambda: not conditions.trouble("ejector"), within_s=30)
         ejector.belt(0.5, time.monotonic())
         ejector.schedule(5000, "metal", time.monotonic())
-        until(lambda: told.what(5000) == FIRED)
+        until(lambda: told.what(5000) == FIRED, within_s=30)
+        until(lambda: len(told.results) == 3001, within_s=30)
     finally:
         ejector.close(False, NEVER)
 

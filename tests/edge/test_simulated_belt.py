@@ -112,14 +112,16 @@ def test_at_a_cameras_own_pace_frames_that_nobody_took_are_dropped(clock):
 
 def test_the_source_writes_its_truth_and_knows_its_geometry(tmp_path):
     path = str(tmp_path / "truth.jsonl")
-    source = open_source("sim:?items=2&pace=fast&width=320&height=180&view=0.8&line=0.6&direction=left&truth=" + path,
-                         False, threading.Event(), lambda key: False, Clock())
+    uri = "sim:?items=2&pace=fast&width=320&height=180&view=0.8&line=0.6&direction=left&ejectors=0,0.7&truth="
+    source = open_source(uri + path, False, threading.Event(), lambda key: False, Clock())
     assert source.moving and source.geometry == {"line": 0.6, "direction": "left", "pixels_per_metre": 400.0}
     frames = list(source)
     with open(path) as file:
         truth = [json.loads(line) for line in file]
     assert [item["number"] for item in truth] == [0, 1] and set(truth[0]) == {
-        "number", "class_name", "source", "line_mono_s", "touching", "length_m"}
+        "number", "class_name", "source", "line_mono_s", "touching", "length_m", "ejectors_mono_s"}
+    for item in truth:
+        assert item["ejectors_mono_s"] == pytest.approx([item["line_mono_s"], item["line_mono_s"] + 1.4])
     assert frames[0].image_bgr.shape == (180, 320, 3) and frames[0].source == "sim:#1" and len(frames) > 100
     assert frames[1].captured_mono_s - frames[0].captured_mono_s == pytest.approx(1 / 30.0)
     assert frames[9].captured_wall_s - frames[0].captured_wall_s == pytest.approx(9 / 30.0)
@@ -128,6 +130,8 @@ def test_the_source_writes_its_truth_and_knows_its_geometry(tmp_path):
 @pytest.mark.parametrize("word, uri, kind, parts", [
     ("negative speed", "sim:?speed=-1", UsageError, ["speed=-1", "from 0.01 to 10"]),
     ("not a number", "sim:?fps=fast", UsageError, ["fps=fast", "from 1.0 to 240.0"]),
+    ("an ejector before the line", "sim:?ejectors=0.5,-1", UsageError, ["ejectors=0.5,-1", "from 0 to 100"]),
+    ("ejectors that are no numbers", "sim:?ejectors=a", UsageError, ["ejectors=a", "metres"]),
     ("no such option", "sim:?sped=1", UsageError, ["sped", "did you mean speed"]),
     ("no such direction", "sim:?direction=rigth", UsageError, ["direction=rigth", "did you mean right"]),
     ("nan", "sim:?noise=nan", UsageError, ["noise=nan"]),

@@ -1,16 +1,17 @@
-"""python3 -m benchmarks latency|pipeline|belt|accuracy."""
+"""python3 -m benchmarks latency|pipeline|belt|accuracy|operations."""
 
 import argparse
 import json
 import os
 import sys
 
-from benchmarks import accuracy, belt, latency, pipeline
+from benchmarks import accuracy, belt, latency, operations, pipeline
 from edge.commands import common
 from edge.errors import ScrapsortError
 from edge.files import write_durably
 
-COMMANDS = (("latency", latency), ("pipeline", pipeline), ("belt", belt), ("accuracy", accuracy))
+COMMANDS = (("latency", latency), ("pipeline", pipeline), ("belt", belt), ("accuracy", accuracy),
+            ("operations", operations))
 
 
 def main() -> int:

@@ -60,7 +60,7 @@ def test_the_commands_of_the_readme_work_in_their_order(tmp_path):
         ran += 1
     assert ran >= 14
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file() and not p.name.startswith("conveyor_results_")) == [
-        "override_log.json", "retraining_queue.json"]
+        "belt.jpg", "override_log.json", "retraining_queue.json"]
 
 
 def has_pillow():
@@ -71,7 +71,8 @@ def has_pillow():
     return True
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operating.md", "docs/cameras.md", "docs/training.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/operating.md", "docs/cameras.md", "docs/ejectors.md",
+                                  "docs/training.md"])
 def test_links_lead_to_files(page):
     with open(os.path.join(ROOT, page), encoding="utf-8") as file:
         links = re.findall(r"\]\((?!http)([^)#]+)", file.read())

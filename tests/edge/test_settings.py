@@ -1,6 +1,8 @@
 """scrapsort.toml: every mistake is one line with file, key, value, what is allowed and the nearest name."""
 
 import os
+import re
+import textwrap
 
 import pytest
 
@@ -309,3 +311,21 @@ STATE = {"journal": {"state": "/from/settings"}}
 def test_state_folder(monkeypatch, word, given, environ, tables, expected):
     monkeypatch.setenv("HOME", "/home/me")
     assert state_folder(given, parse(tables, "f"), environ) == expected.format(cwd=os.getcwd()), word
+
+
+def test_the_settings_shown_in_the_documents_are_allowed(tmp_path):
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    with open(os.path.join(root, "docs", "operating.md"), encoding="utf-8") as file:
+        whole = re.search(r"^```toml\n(.*?)^```", file.read(), re.MULTILINE | re.DOTALL).group(1)
+    settings = load(toml(tmp_path, whole), {})
+    assert settings == Settings(file=settings.file)  # they are the defaults
+    for section, values in DEFAULTS.items():
+        missing = [key for key in values if not re.search(r"^(# ?)?\[?{}[\] ]".format(key), whole, re.MULTILINE)]
+        assert missing in ([], ["per_class"], ["lane"]), section
+    with open(os.path.join(root, "docs", "ejectors.md"), encoding="utf-8") as file:
+        blocks = re.findall(r"(?<=\n\n)((?:    [^\n]*\n)+)", file.read())
+    assert len(blocks) >= 4
+    for block in blocks:
+        text = textwrap.dedent(block)
+        settings = load(toml(tmp_path, text if text.startswith("[") else "[gate]\n" + text), {})
+        assert settings != Settings(file=settings.file)

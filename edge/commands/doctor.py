@@ -16,6 +16,7 @@ from edge.bundles import Bundle, find
 from edge.commands import common
 from edge.errors import ScrapsortError
 from edge.journal import schema
+from edge.outputs import probe_output
 
 PACKAGES = (("numpy", True), ("cv2", True), ("onnxruntime", True), ("tensorrt", False), ("pycuda", False),
             ("openvino", False), ("jtop", False))
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Report; 1 when something is wrong that keeps `run` from working."""
     findings = [Finding("ok", "scrapsort", edge.__version__), _python()] + _packages()
     found: Dict[str, Any] = {}
-    for look in (_settings, _source, _state, _model):
+    for look in (_settings, _source, _state, _model, _ejector):
         findings += _guarded(look, arguments, found)
     wrong = [finding for finding in findings if finding.level == "wrong"]
     if arguments.format == "json":
@@ -154,3 +155,20 @@ def _model(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding
         return findings + [Finding("ok", "model", "{} {} from {}".format(bundle.name, bundle.version, bundle.path)),
                            Finding("ok", "will use", "backend {} ({}), precision {}, golden answers agree".format(
                                classifier.backend, classifier.device, classifier.precision))]
+
+
+def _ejector(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
+    """Whether the outputs of the lanes can be had, as far as that is known without moving a valve."""
+    wishes = found["settings"].ejector
+    if not wishes.enabled:
+        return [Finding("ok", "ejector", "not enabled")]
+    findings = []
+    for uri in sorted({lane.output for lane in wishes.lane}):
+        try:
+            text = probe_output(uri)
+            findings.append(Finding("ok", "ejector", "{}: {}".format(uri, text)) if text else Finding(
+                "note", "ejector", "{}: no connection now; a run goes on trying".format(uri),
+                "is the PLC on, the cable in, the address right?"))
+        except ScrapsortError as error:
+            findings.append(Finding("wrong", "ejector", str(error)))
+    return findings or [Finding("wrong", "ejector", "enabled, but there is no [[ejector.lane]]", "docs/ejectors.md")]

@@ -1,6 +1,8 @@
 """Where an ejector's signal goes: the log, a pin, a coil or register of a PLC."""
 
-from edge.errors import UsageError
+import os
+
+from edge.errors import OutputError, UsageError
 from edge.outputs import address
 from edge.outputs.base import Output
 
@@ -40,4 +42,25 @@ def open_output(uri: str) -> Output:
     return LogOutput(uri)
 
 
-__all__ = ["Output", "check_output", "open_output"]
+def probe_output(uri: str) -> str:
+    """How an output is, without switching anything; empty: its PLC does not answer. Raises as open_output."""
+    check_output(uri)
+    kind = uri.partition(":")[0]
+    if kind == "log":
+        return "writes lines"
+    if kind == "modbus":
+        from edge.outputs.modbus import answers
+        return "the PLC answers" if answers(uri) else ""
+    from edge.outputs import gpio
+    if kind == "gpio":
+        gpio.jetson_gpio(uri)
+        return "Jetson.GPIO is there"
+    chip = address.gpiod_line(uri)[0]
+    gpio.gpiod_module(uri)
+    if not os.access(chip, os.R_OK | os.W_OK):
+        raise OutputError("{}: {}; `gpioinfo` lists chips and lines; {}".format(
+            uri, "may not be used" if os.path.exists(chip) else "there is no " + chip, gpio.GROUP))
+    return "the chip is there and may be used"
+
+
+__all__ = ["Output", "check_output", "open_output", "probe_output"]

@@ -148,19 +148,20 @@ class Connection:
     def write(self, place: Modbus, on: bool) -> None:
         """Write a coil or a holding register."""
         unit = {self._unit_name: place.unit}
-        client = self._open()
+        client = self.connect()
         self._check(place, client.write_coil(place.number, on, **unit) if place.kind == "coil" else
                     client.write_register(place.number, int(on), **unit))
 
     def read(self, place: Modbus) -> int:
         """A holding or input register, 0 to 65535."""
-        client, options = self._open(), {"count": 1, self._unit_name: place.unit}
+        client, options = self.connect(), {"count": 1, self._unit_name: place.unit}
         answer = (client.read_input_registers if place.kind == "input" else client.read_holding_registers)(
             place.number, **options)
         self._check(place, answer)
         return int(answer.registers[0])
 
-    def _open(self) -> Any:
+    def connect(self) -> Any:
+        """The client, connected."""
         if self._client is None:
             client = self._client_class(self._host, port=self._port, timeout=TIMEOUT_S, retries=0)
             if not client.connect():
@@ -178,6 +179,19 @@ class Connection:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def answers(uri: str) -> bool:
+    """Whether the PLC of an output takes a connection. Raises UsageError, or OutputError where pymodbus is missing."""
+    place = address.modbus(uri, "coil", ("coil", "register"))
+    connection = Connection(place.host, place.port)
+    try:
+        connection.connect()
+        return True
+    except Exception:  # as in Plc
+        return False
+    finally:
+        connection.close()
 
 
 def _client_class(name: str) -> Tuple[Any, str]:

@@ -11,7 +11,7 @@ import gpio_doubles
 import pytest
 
 from edge.errors import OutputError, UsageError
-from edge.outputs import open_output
+from edge.outputs import open_output, probe_output
 from edge.outputs.address import Modbus
 from edge.outputs.modbus import Connection
 
@@ -148,7 +148,7 @@ class Plc:
         """As the PLC has it."""
         if self._client is None:
             self._client = Connection("127.0.0.1", self.port)
-        client = self._client._open()
+        client = self._client.connect()
         return bool(client.read_coils(number, count=1).bits[0])
 
     def register(self, number):
@@ -235,3 +235,40 @@ def test_without_pymodbus_there_is_a_remedy(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(OutputError, match="pip install pymodbus"):
         open_output("modbus:127.0.0.1:1/5")
+
+
+# ---------------------------------------------------------------- what doctor says
+
+@pytest.mark.parametrize("uri, expected", [
+    ("log:x", "writes lines"), ("gpiod:/dev/null/3", "may be used")])
+def test_an_output_is_looked_at_without_switching_it(uri, expected, monkeypatch, pins):
+    for name, module in gpio_doubles.gpiod_2(pins).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    assert expected in probe_output(uri) and pins.written == []
+
+
+def test_a_chip_that_is_not_there(monkeypatch, pins):
+    for name, module in gpio_doubles.gpiod_2(pins).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    with pytest.raises(OutputError, match="there is no /dev/no-chip"):
+        probe_output("gpiod:no-chip/3")
+
+
+def test_a_plc_is_asked_for_a_connection_alone(plc):
+    uri = "modbus:127.0.0.1:{}/coil/5".format(plc.port)
+    assert probe_output(uri) == "the PLC answers" and not plc.coil(5)
+    plc.kill()
+    assert probe_output(uri) == ""
+    plc.start()
+
+
+def test_doctor_tells_each_output(tmp_path):
+    config = tmp_path / "scrapsort.toml"
+    config.write_text("[ejector]\nenabled = true\n[[ejector.lane]]\nclass = 'glass'\noutput = 'log:a'\n"
+                      "[[ejector.lane]]\nclass = 'metal'\noutput = 'gpiod:no-chip/3'\n")
+    done = subprocess.run(  # noqa: UP022  # Python 3.6
+        [sys.executable, "-m", "edge", "doctor", "--config", str(config), "--state", str(tmp_path)],
+        cwd=os.path.dirname(os.path.dirname(HERE)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    lines = [line for line in done.stdout.decode().splitlines() if line.split()[1:2] == ["ejector"]]
+    assert done.returncode == 1 and [line.split()[0] for line in lines] == ["wrong", "ok"]
+    assert "gpiod:no-chip/3" in lines[0] and "log:a: writes lines" in lines[1]

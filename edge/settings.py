@@ -132,7 +132,7 @@ RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
     ("gate", "trigger_delay_ms"): (0.0, 60000.0),
     ("gate", "encoder_pulses_per_metre"): (0.0, 1000000.0),
     ("ejector", "min_gap_ms"): (0.0, 1000.0),
-    ("ejector", "late_ms"): (0.0, 1000.0),
+    ("ejector", "late_ms"): (1.0, 1000.0),
     ("ejector", "overlap"): ("merge", "queue"),
     ("ejector.lane", "bin"): (0, 1000),
     ("ejector.lane", "distance_m"): (0.0, 100.0),

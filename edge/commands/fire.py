@@ -8,7 +8,7 @@ from typing import List
 from edge.clock import Clock
 from edge.commands import common
 from edge.ejector import Ejector, Result
-from edge.ejector.schedule import FAILED, FIRED
+from edge.ejector.schedule import FIRED
 from edge.errors import OutputError, SettingsError, UsageError
 from edge.health import State, status_path
 from edge.journal.lock import StateLock
@@ -71,7 +71,7 @@ def fire(settings: Settings, lane: Lane, pulses: int, every_s: float, state: str
         clock.wait(threading.Event(), (lane.pulse_ms + settings.ejector.min_gap_ms) / 1000)
     finally:
         ejector.close(False, threading.Event())
-    return 1 if any(result.what == FAILED for result in results) else 0
+    return 0 if all(result.what == FIRED for result in results) else 1
 
 
 def _say(lane: Lane, number: int, results: List[Result]) -> None:

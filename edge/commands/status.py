@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 from edge.commands import common
 from edge.errors import JournalError
 from edge.health import read, status_path
-from edge.journal.lock import is_held
+from edge.journal.lock import holder
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -21,10 +21,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print it; 1 when nothing runs or something is wrong."""
     _, state = common.load_settings(arguments)
     values = read(status_path(state))
-    running = is_held(state)
     if values is None:
         raise JournalError("state folder {}: nothing has run there; start it with `scrapsort run`, or give --state "
                            "DIR".format(state))
+    running = holder(state) in (values.get("pid"), 0)  # `fire` holds it, too
     values["running"] = running
     if arguments.format == "json":
         sys.stdout.write(json.dumps(values, indent=2) + "\n")

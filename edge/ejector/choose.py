@@ -1,6 +1,6 @@
 """The ejector that the settings ask for, and what they must say for it."""
 
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Dict, Sequence
 
 from edge.clock import Clock
 from edge.ejector.link import REVIEW, Ejector, NoEjector
@@ -9,6 +9,7 @@ from edge.errors import SettingsError, UsageError
 from edge.health import State
 from edge.inputs import check_encoder
 from edge.outputs import check_output
+from edge.outputs.address import normal
 from edge.settings import Settings, nearest
 
 
@@ -28,11 +29,32 @@ def check_ejector(settings: Settings, frames: Any, classes: Sequence[str]) -> No
         raise SettingsError("[ejector] enabled: the frames of this source do not come in real time (pace=fast, or a "
                             "video with --interval 0), so nothing can be ejected at the right moment")
     gate, far = settings.gate, any(lane.distance_m for lane in settings.ejector.lane)
-    if far and not (gate.encoder or gate.belt_speed_mps or gate.pixels_per_metre or hasattr(frames, "geometry")):
+    seen = gate.mode == "belt" or (gate.mode == "auto" and getattr(frames, "moving", False))
+    measured = seen and (gate.pixels_per_metre or hasattr(frames, "geometry"))
+    if far and not (gate.encoder or gate.belt_speed_mps or measured):
         raise SettingsError("[ejector] distance_m: how fast the belt moves is not known; set [gate] encoder, "
-                            "belt_speed_mps, or pixels_per_metre (`scrapsort setup` measures it)")
+                            "belt_speed_mps, or in mode belt pixels_per_metre (`scrapsort setup` measures it)")
     if gate.encoder:
-        check_encoder(gate.encoder, gate.encoder_pulses_per_metre)
+        try:
+            check_encoder(gate.encoder, gate.encoder_pulses_per_metre)
+        except UsageError as error:
+            raise SettingsError("[gate] encoder: {}".format(str(error).replace("[gate] encoder ", "")))
+    _check_wires(settings)
+
+
+def _check_wires(settings: Settings) -> None:
+    """One wire has one name and one use."""
+    used = {normal(uri): "[gate] " + name for name, uri in (("trigger", settings.gate.trigger),
+                                                            ("encoder", settings.gate.encoder)) if uri}
+    texts: Dict[str, str] = {}
+    for number, lane in enumerate(settings.ejector.lane, 1):
+        wire = normal(lane.output)
+        if wire in used:
+            raise SettingsError("[ejector] lane {}: output {} is the input of {}".format(
+                number, lane.output, used[wire]))
+        if texts.setdefault(wire, lane.output) != lane.output:
+            raise SettingsError("[ejector] lane {}: output {} is another lane's {}; write both the same".format(
+                number, lane.output, texts[wire]))
 
 
 def open_ejector(settings: Settings, frames: Any, classes: Sequence[str], told: Callable[[Result], None],

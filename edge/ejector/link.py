@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import edge
 from edge import settings
@@ -27,9 +27,10 @@ DEAD_S = 2.0  # the process closes all valves when it has heard nothing for so l
 HUNG_S = 3.0  # a process that has said nothing for so long is replaced
 PING_S = 0.25
 OPEN_S = 15.0  # opening Jetson.GPIO takes seconds
-END_S = 2.0  # for closing the valves
+END_S = 4.0  # for closing the valves
 AGAIN_S = 0.5
 FINISH_S = 60.0
+GIVE_UP_S = 120.0  # what crossed the line so long ago is not on the belt any more
 SILENT_S = 1.0  # an encoder that says nothing for so long is not listened to
 REVIEW = "review"  # the class of a lane for what nobody is sure of
 Told = Callable[[Result], None]
@@ -63,17 +64,22 @@ class Ejector(NoEjector):
         self._wishes, self._told, self._conditions, self._clock = wishes, told, conditions, clock
         self._lane_of = {lane.class_name: number for number, lane in enumerate(wishes.lane)}
         self._wheel_s = float("-inf")
-        self._speed: Optional[Tuple[float, float]] = None
+        self._speeds: List[Tuple[float, float]] = []  # (m/s, since), as they were told
         self._waiting: Dict[int, Tuple[int, float]] = {}  # item -> lane, time at the line
         self._lock = threading.RLock()
         self._busy_since_s: Optional[float] = None
         self._closing = threading.Event()
         self._said_s, self._unsaid = float("-inf"), 0
+        self._missed: Optional[Result] = None  # the latest that no line was written for
         self.counts = {FIRED: 0, MERGED: 0, MISSED: 0, DROPPED: 0, FAILED: 0}
-        self._process = _Process(self._hello(), self._hear)
-        error = self._process.wait_ready()
+        try:
+            process = _Process(self._hello(), self._hear)
+        except OSError as os_error:
+            raise OutputError("[ejector] the process that fires does not start: {}".format(os_error))
+        self._process: Optional[_Process] = process
+        error = process.wait_ready()
         if error is not None:
-            self._process.close()
+            process.close(True)
             raise OutputError("[ejector] {}".format(error))
         conditions.condition("ejector")
         conditions.counters("ejector", lambda: dict(self.counts, waiting=len(self._waiting)))
@@ -97,15 +103,17 @@ class Ejector(NoEjector):
 
     def _set_speed(self, speed_mps: float, mono_s: float) -> None:
         with self._lock:
-            if self._speed is not None and self._speed[0] == speed_mps:
+            if self._speeds and self._speeds[-1][0] == speed_mps:
                 return
-            self._speed = speed_mps, mono_s
-            self._process.say({"speed": speed_mps, "from_s": mono_s})
+            while len(self._speeds) > 1 and self._speeds[1][1] < mono_s - GIVE_UP_S:
+                self._speeds.pop(0)
+            self._speeds.append((speed_mps, mono_s))
+            self._say({"speed": speed_mps, "from_s": mono_s})
 
     @property
     def speed_mps(self) -> Optional[float]:
         """The speed by which it fires; None: not known."""
-        return self._speed[0] if self._speed is not None else None
+        return self._speeds[-1][0] if self._speeds else None
 
     def schedule(self, item: int, class_name: str, line_mono_s: float) -> Optional[int]:
         """Eject an item that crossed the line then, if its class has a lane; its bin, or None."""
@@ -114,12 +122,17 @@ class Ejector(NoEjector):
             return None
         with self._lock:
             self._waiting[item] = lane, line_mono_s
-            self._process.say({"item": item, "lane": lane, "line_s": line_mono_s})
+            self._say({"item": item, "lane": lane, "line_s": line_mono_s})
         return self._wishes.lane[lane].bin
 
     def working(self, on: bool) -> None:
         """The loop begins (True) or ends (False) its work on a frame."""
         self._busy_since_s = self._clock.mono_s() if on else None
+
+    def _say(self, message: Dict[str, Any]) -> None:
+        """To the process, if there is one; a new one is told all that counts."""
+        if self._process is not None:
+            self._process.say(message)
 
     def _hear(self, message: Dict[str, Any]) -> None:
         """A line of the process, in its listening thread."""
@@ -141,51 +154,80 @@ class Ejector(NoEjector):
     def _say_missed(self, result: Result) -> None:
         """A line for it; when many are missed, one a second says how many it stands for."""
         self._unsaid += 1
-        now_s = self._clock.mono_s()
-        if now_s - self._said_s < 1.0:
-            return
+        self._missed = result
+        if self._clock.mono_s() - self._said_s >= 1.0:
+            self._say_unsaid()
+
+    def _say_unsaid(self) -> None:
+        """The line for those that were missed since the last."""
+        with self._lock:
+            result, unsaid = self._missed, self._unsaid
+            if result is None or not unsaid:
+                return
+            self._said_s, self._unsaid = self._clock.mono_s(), 0
         lane = self._wishes.lane[result.lane]
-        why = "known {:.0f} ms too late".format(result.error_ms) if result.what == MISSED else \
-            "its output {} is broken".format(lane.output)
+        why = "missed by {:.0f} ms: decided too late, or its valve was busy".format(result.error_ms) \
+            if result.what == MISSED else "its output {} is broken".format(lane.output)
         log.warning("ejector: item %d not ejected to bin %d (%s): %s%s", result.item, lane.bin, lane.class_name, why,
-                    "; {} more since the last such line".format(self._unsaid - 1) if self._unsaid > 1 else "")
-        self._said_s, self._unsaid = now_s, 0
+                    "; {} more since the last such line".format(unsaid - 1) if unsaid > 1 else "")
 
     def _watch(self) -> None:
         """Ping as long as the loop is well; replace a process that is not."""
+        looked_s = self._clock.mono_s()
         while not self._closing.wait(PING_S):
+            now_s, before_s, looked_s = self._clock.mono_s(), looked_s, self._clock.mono_s()
             busy_since_s = self._busy_since_s
-            if busy_since_s is None or self._clock.mono_s() - busy_since_s < STUCK_S:
-                self._process.say({})
+            if busy_since_s is None or now_s - busy_since_s < STUCK_S:
+                self._say({})
                 if self._conditions.trouble("loop"):
                     self._conditions.condition("loop")
-            else:
-                self._conditions.condition("loop", "stuck in one frame for more than {:g} s; all valves are "
-                                                   "closed".format(STUCK_S))
-            if not self._process.alive:
-                self._replace()
+            elif not self._conditions.trouble("loop"):
+                self._say({"stuck": True})
+                self._conditions.condition("loop", "stuck in one frame for more than {:g} s; all valves are closed, "
+                                                   "and what was on its way is dropped".format(STUCK_S))
+            if now_s - self._said_s >= 1.0:
+                self._say_unsaid()
+            process = self._process
+            # After a pause of our own (SIGSTOP, a swapping machine) its words are still to be read
+            if process is None or (not process.alive and now_s - before_s < HUNG_S / 2):
+                self._replace(process)
 
-    def _replace(self) -> None:
-        self._conditions.condition("ejector", "the process that fires has died (exit code {}); it is started anew, its "
-                                              "valves closed".format(self._process.code))
-        self._process.close()
-        while not self._closing.is_set():
+    def _replace(self, old: "Optional[_Process]") -> None:
+        """One attempt to start a new process in place of one that is no use any more."""
+        if old is not None:
+            self._process = None
+            self._conditions.condition("ejector", "the process that fires {}; another is started, its "
+                                                  "valves closed".format(old.what_happened))
+            old.close(True)
+        try:
             process = _Process(self._hello(), self._hear)
             error = process.wait_ready()
-            if error is None:
-                break
-            process.close()
+            if error is not None:
+                process.close(True)
+        except OSError as os_error:  # no memory or no descriptors for it
+            error = "the process that fires does not start: {}".format(os_error)
+        if error is not None:
             self._conditions.condition("ejector", error)
+            self._give_up_old_ones()
             self._closing.wait(AGAIN_S)
-        else:
             return
         with self._lock:
             self._process = process
-            if self._speed is not None:
-                process.say({"speed": self._speed[0], "from_s": self._speed[1]})
+            for speed_mps, from_s in self._speeds:
+                process.say({"speed": speed_mps, "from_s": from_s})
             for item, (lane, line_s) in self._waiting.items():
                 process.say({"item": item, "lane": lane, "line_s": line_s})
         self._conditions.condition("ejector")
+
+    def _give_up_old_ones(self) -> None:
+        """Tell what crossed the line long ago as failed: nobody will eject it."""
+        with self._lock:
+            old = [(item, lane) for item, (lane, line_s) in self._waiting.items()
+                   if self._clock.mono_s() - line_s > GIVE_UP_S]
+            for item, _ in old:
+                del self._waiting[item]
+        for item, lane in old:
+            self._tell(Result(item, lane, FAILED, 0.0, self._clock.mono_s()))
 
     def close(self, finish: bool, stop: threading.Event) -> None:
         """Close all valves. finish: first let what is on its way come to its ejector, unless stop is set or it
@@ -193,18 +235,24 @@ class Ejector(NoEjector):
         if self._closing.is_set():
             return
         self._busy_since_s = None
-        self._process.say({"finish": True} if finish else None)
+        if finish:
+            self._say({"finish": True})
         until_s = self._clock.mono_s() + FINISH_S
-        while finish and not stop.is_set() and self._process.alive and self._clock.mono_s() < until_s:
+        while finish and not stop.is_set() and self._process is not None and self._clock.mono_s() < until_s:
             if self._process.ended.wait(PING_S):
                 break
         self._closing.set()
         self._watch_thread.join()
-        self._process.close()
+        if self._process is not None:
+            self._process.close(not self._process.alive)
         with self._lock:
             left, self._waiting = self._waiting, {}
         for item, (lane, _) in left.items():
             self._tell(Result(item, lane, DROPPED, 0.0, self._clock.mono_s()))
+        self._say_unsaid()
+        if self.counts[DROPPED]:
+            log.warning("ejector: %d items that were on their way are not ejected, for the run ended or the loop hung "
+                        "first", self.counts[DROPPED])
 
 
 class _Process:
@@ -215,7 +263,8 @@ class _Process:
         folder = os.path.dirname(os.path.dirname(os.path.abspath(edge.__file__)))
         environ["PYTHONPATH"] = os.pathsep.join([folder] + [p for p in [environ.get("PYTHONPATH")] if p])
         self._process = subprocess.Popen([sys.executable, "-m", "edge.ejector.worker"], env=environ,
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         start_new_session=os.name == "posix")  # Ctrl-Z, or a terminal that is closed
         self._hear, self._error = hear, None  # type: ignore[var-annotated]
         self._ready, self.ended = threading.Event(), threading.Event()
         self._heard_s = time.monotonic()
@@ -240,9 +289,9 @@ class _Process:
         return time.monotonic() - self._heard_s < HUNG_S and self._process.poll() is None
 
     @property
-    def code(self) -> Optional[int]:
-        """Its exit code; None: it hangs."""
-        return self._process.returncode
+    def what_happened(self) -> str:
+        """To one that is not alive."""
+        return "hangs" if self._process.poll() is None else "has died (exit code {})".format(self._process.returncode)
 
     def say(self, message: Optional[Dict[str, Any]]) -> None:
         """A line to it, by a thread that may wait for it; None: nothing."""
@@ -265,7 +314,10 @@ class _Process:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for raw in self._process.stdout:
-            message = json.loads(raw.decode("utf-8"))
+            try:
+                message = json.loads(raw.decode("utf-8"))
+            except ValueError:  # none of its words
+                continue
             self._heard_s = time.monotonic()
             if "ready" in message:
                 self._ready.set()
@@ -278,10 +330,12 @@ class _Process:
         self._ready.set()
         self.ended.set()
 
-    def close(self) -> None:
+    def close(self, hangs: bool) -> None:
         """Its pipe closes, upon which it closes its valves and ends; what hangs is killed."""
         assert self._process.stdout is not None
         self._outbox.put(None)
+        if hangs:
+            self._process.kill()
         try:
             self._process.wait(END_S)
         except subprocess.TimeoutExpired:

@@ -8,20 +8,24 @@ for that, and because a thread of the loop's would wait for Python's lock when i
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
 from edge.clock import Clock
-from edge.ejector.schedule import FAILED, FIRED, Change, Result, Schedule
+from edge.ejector.schedule import FAILED, FIRED, MERGED, Change, Result, Schedule
 from edge.errors import ScrapsortError
 from edge.logs import start_logging
 from edge.outputs import Output, open_output
 from edge.settings import Lane
 
 SPIN_S = 0.002  # a sleeping process wakes up to so much late, so the rest is waited for awake
+SIGNAL_S = 0.02  # from the moment that is told of a signal to that at which the output was asked
+LAST_WORDS_S = 1.0
 SAY_S = 0.5  # how often it says that it is well
 LOOK_S = 0.1  # how often outputs and the loop's signs of life are looked at
 REALTIME_PRIORITY = 20
@@ -38,23 +42,26 @@ class Worker:
         self._wake = threading.Condition()
         self._heard_s, self._said_s = clock.mono_s(), 0.0
         self._ending = self._finishing = self._dead = False
+        self._unsettled: Deque[Tuple[float, Result]] = deque()
         self._troubles: List[Optional[str]] = [None] * len(outputs)  # each is said once at least
         self.all_off()
 
     def receive(self, message: Dict[str, Any]) -> None:
-        """What the loop says: {item, lane, line_s}, {speed, from_s}, {finish} or {} (it lives)."""
+        """What the loop says: {item, lane, line_s}, {speed, from_s}, {finish}, {stuck} (it hangs) or {} (it lives)."""
         with self._wake:
-            self._heard_s = self._clock.mono_s()
+            if not message:  # only this is a sign of life: others than the loop may speak of items and speeds
+                self._heard_s = self._clock.mono_s()
+                return
             if "item" in message:
-                late = self._schedule.add(message["item"], message["lane"], message["line_s"], self._heard_s)
+                late = self._schedule.add(message["item"], message["lane"], message["line_s"], self._clock.mono_s())
                 if late is not None:
                     self._tell(late)
             elif "speed" in message:
                 self._schedule.belt(message["speed"], message["from_s"])
             elif "finish" in message:
                 self._finishing = True
-            else:
-                return
+            elif "stuck" in message:
+                self._drop()
             self._wake.notify()
 
     def end(self) -> None:
@@ -74,15 +81,20 @@ class Worker:
             while self._step():
                 pass
         finally:
-            self.all_off()
-            for result in self._schedule.drop(self._clock.mono_s()):
-                self._tell(result)
+            self._drop()
+            self._tell_settled(float("inf"))
+
+    def _drop(self) -> None:
+        """Close every valve and forget what is on its way."""
+        self.all_off()
+        for result in self._schedule.drop(self._clock.mono_s()):
+            self._tell(result)
 
     def _step(self) -> bool:
         """Wait for what is next, then do it; False: it is over."""
         with self._wake:
             self._look()
-            if self._ending or (self._finishing and not self._schedule.busy):
+            if self._ending or (self._finishing and not self._schedule.busy and not self._unsettled):
                 return False
             next_s = self._schedule.next_s()
             left_s = next_s - self._clock.mono_s() - SPIN_S
@@ -100,9 +112,24 @@ class Worker:
         for change in changes:
             self._outputs[change.valve].set(change.on)
         for result in results:
-            output = self._outputs[self._schedule.outputs.index(self._schedule.lanes[result.lane].output)]
-            broken = bool(output.trouble) and result.what == FIRED
-            self._tell(result._replace(what=FAILED) if broken else result)
+            output, opened = self._output_of(result), result.what in (FIRED, MERGED)
+            if opened and output.trouble:
+                self._tell(result._replace(what=FAILED))
+            elif opened and output.settle_s:
+                self._unsettled.append((self._clock.mono_s() + output.settle_s, result))
+            else:
+                self._tell(result)
+
+    def _output_of(self, result: Result) -> Output:
+        return self._outputs[self._schedule.outputs.index(self._schedule.lanes[result.lane].output)]
+
+    def _tell_settled(self, until_s: float) -> None:
+        """Tell what became of firings whose outputs need time to know."""
+        while self._unsettled and self._unsettled[0][0] <= until_s:
+            result = self._unsettled.popleft()[1]
+            pulse_s = self._schedule.lanes[result.lane].pulse_ms / 1000 if result.what == MERGED else 0.0
+            lost = self._output_of(result).lost(result.mono_s - pulse_s - SIGNAL_S, result.mono_s + SIGNAL_S)
+            self._tell(result._replace(what=FAILED) if lost else result)
 
     def _look(self) -> None:
         """Whether the outputs are well and the loop is."""
@@ -111,14 +138,13 @@ class Worker:
                 self._troubles[number] = output.trouble
                 self._say({"output": output.uri, "trouble": output.trouble})
         now_s = self._clock.mono_s()
+        self._tell_settled(now_s)
         dead = now_s - self._heard_s > self._dead_s
-        if not dead and now_s - self._said_s >= SAY_S:  # a loop that is stopped reads nothing: the pipe would fill
+        if now_s - self._said_s >= SAY_S:
             self._said_s = now_s
             self._say({})
         if dead and not self._dead:
-            self.all_off()
-            for result in self._schedule.drop(self._clock.mono_s()):
-                self._tell(result)
+            self._drop()
         self._dead = dead
 
     def _tell(self, result: Result) -> None:
@@ -127,20 +153,18 @@ class Worker:
 
 def main() -> int:
     """The process. The first line that comes in says what to open."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of the terminal; the loop says when it is over
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # likewise systemd; it ends with the loop
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP"):  # it ends with the loop, and closes all then
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    words = os.dup(1)
+    os.dup2(2, 1)  # what a library prints goes to the log, not between our words
     start_logging()
     wanted = json.loads(sys.stdin.readline() or "null")
     if wanted is None:
         return 1
-    lock = threading.Lock()
-
-    def say(message: Dict[str, Any]) -> None:
-        with lock:
-            try:
-                os.write(1, (json.dumps(message) + "\n").encode("utf-8"))
-            except OSError:  # the loop is gone
-                pass
+    outbox: "queue.Queue[Optional[Dict[str, Any]]]" = queue.Queue()
+    writer = threading.Thread(target=_write, args=(words, outbox), name="words", daemon=True)
+    writer.start()
     outputs: List[Output] = []
     try:
         schedule = Schedule([Lane(*lane) for lane in wanted["lanes"]], wanted["min_gap_ms"] / 1000, wanted["overlap"],
@@ -149,21 +173,37 @@ def main() -> int:
             outputs.append(open_output(uri))
     except ScrapsortError as error:
         _close(outputs)
-        say({"error": str(error)})
+        outbox.put({"error": str(error)})
+        _end(writer, outbox)
         return 1
     connected_by_s = time.monotonic() + CONNECT_S
     while any(output.trouble for output in outputs) and time.monotonic() < connected_by_s:
         time.sleep(0.01)
-    worker = Worker(schedule, outputs, wanted["dead_s"], say)
-    say({"ready": True})
+    worker = Worker(schedule, outputs, wanted["dead_s"], outbox.put)
+    outbox.put({"ready": True})
     threading.Thread(target=_listen, args=(worker,), name="listen", daemon=True).start()
     _real_time()
     try:
         worker.work()
     finally:
         _close(outputs)
-        say({"ended": True})
+        outbox.put({"ended": True})
+        _end(writer, outbox)
     return 0
+
+
+def _write(words: int, outbox: "queue.Queue[Optional[Dict[str, Any]]]") -> None:
+    """Write what is said. A loop that is stopped reads nothing: only this thread waits for it then."""
+    for message in iter(outbox.get, None):
+        try:
+            os.write(words, (json.dumps(message) + "\n").encode("utf-8"))
+        except OSError:  # the loop is gone
+            return
+
+
+def _end(writer: threading.Thread, outbox: "queue.Queue[Optional[Dict[str, Any]]]") -> None:
+    outbox.put(None)
+    writer.join(LAST_WORDS_S)
 
 
 def _close(outputs: Sequence[Output]) -> None:

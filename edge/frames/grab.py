@@ -39,6 +39,8 @@ def main() -> None:
     """Read until the camera ends, fails, or nobody listens any more."""
     for name in ("SIGINT", "SIGTERM"):  # meant for the loop, which ends this process by closing its stdin
         signal.signal(getattr(signal, name), signal.SIG_IGN)
+    _WORDS[0] = os.dup(1)
+    os.dup2(2, 1)  # what a library prints goes where its errors go, not between our words
     wishes = json.loads(sys.stdin.buffer.readline().decode("utf-8"))
     hands = Hands(bool(wishes["keep_all"]), say)
     threading.Thread(target=_listen, args=(hands,), name="asked", daemon=True).start()
@@ -52,10 +54,13 @@ def main() -> None:
     os._exit(0)  # a thread is blocked in stdin, and drivers may hang when they are torn down
 
 
+_WORDS = [1]
+
+
 def say(line: str) -> None:
     """A line to the other process; short enough to be written whole."""
     try:
-        os.write(1, line.replace("\n", " ").encode("utf-8", "replace")[:4000] + b"\n")
+        os.write(_WORDS[0], line.replace("\n", " ").encode("utf-8", "replace")[:4000] + b"\n")
     except OSError:
         os._exit(0)
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Iterable
 
-from edge.errors import SettingsError
+from edge.errors import SettingsError, UsageError
 from edge.frames.base import Frame
 from edge.gate.belt import BeltGate
 from edge.gate.every import EveryFrame, Gate, Interval
@@ -23,6 +23,10 @@ def open_gate(settings: Settings, frames: Iterable[Frame]) -> Gate:
         raise SettingsError("[source] region: goes with [gate] mode belt or trigger, not with {}".format(mode))
     if settings.gate.trigger and mode != "trigger":
         raise SettingsError("[gate] trigger: goes with mode trigger, not with {}".format(mode))
+    if settings.gate.trigger_delay_ms and mode != "trigger":
+        raise SettingsError("[gate] trigger_delay_ms: goes with mode trigger, not with {}".format(mode))
+    if settings.gate.encoder_pulses_per_metre and not settings.gate.encoder:
+        raise SettingsError("[gate] encoder_pulses_per_metre: goes with encoder, which is not set")
     if mode == "interval":
         if not moving:
             raise SettingsError("[gate] mode interval: source {} gives each picture once; use every, or auto".format(
@@ -38,7 +42,10 @@ def open_gate(settings: Settings, frames: Iterable[Frame]) -> Gate:
     if mode == "trigger":
         if not settings.gate.trigger:
             raise SettingsError("[gate] mode trigger: needs trigger, the photo-eye: gpio:PIN or gpiod:CHIP/LINE")
-        check_edges(settings.gate.trigger)
+        try:
+            check_edges(settings.gate.trigger)
+        except UsageError as error:
+            raise SettingsError("[gate] trigger: {}".format(error))
     if not moving:
         raise SettingsError("[gate] mode {}: source {} shows no moving belt; use every, or auto".format(
             mode, settings.source.uri))

@@ -8,14 +8,17 @@ from edge.errors import OutputError, UsageError
 from edge.outputs import address
 from edge.outputs.gpio import GROUP, gpiod_module, jetson_gpio
 
+AGAIN_S = 1.0  # after an input failed
 POLL_S = 0.1  # how long a thread waits for an edge before it looks whether it shall end
 Told = Callable[[float], None]
+Said = Callable[[str], None]
 
 
 class Edges:
     """Tells of each rising edge with its monotonic time, from a thread of its own, until close."""
 
     uri = ""
+    trouble = ""  # one line about what is wrong; empty: nothing
 
     def close(self) -> None:
         """No more edges; may be called twice."""
@@ -32,10 +35,13 @@ def check_edges(uri: str) -> None:
         raise UsageError("{}: gpio:PIN or gpiod:CHIP/LINE is allowed".format(uri))
 
 
-def open_edges(uri: str, told: Told) -> Edges:
-    """told(mono_s) is called for each rising edge. Raises UsageError, or OutputError when it cannot be had."""
+def open_edges(uri: str, told: Told, said: Said = lambda trouble: None) -> Edges:
+    """told(mono_s) is called for each rising edge, said(trouble) when the input fails, and with an empty text
+    when it is well again.
+
+    Raises UsageError, or OutputError when it cannot be had."""
     check_edges(uri)
-    return GpiodEdges(uri, told) if uri.startswith("gpiod:") else JetsonEdges(uri, told)
+    return GpiodEdges(uri, told, said) if uri.startswith("gpiod:") else JetsonEdges(uri, told)
 
 
 class JetsonEdges(Edges):
@@ -63,19 +69,19 @@ class GpiodEdges(Edges):
     """gpiod:CHIP/LINE. The kernel stamps each edge with the monotonic clock (before Linux 5.7 with the wall clock;
     then the time of reading is taken)."""
 
-    def __init__(self, uri: str, told: Told):
+    def __init__(self, uri: str, told: Told, said: Said):
         chip, line = address.gpiod_line(uri)
-        self.uri, self._told, self._stop = uri, told, threading.Event()
-        gpiod = gpiod_module(uri)
+        self.uri, self._told, self._said, self._stop = uri, told, said, threading.Event()
+        self._gpiod, self._chip, self._line = gpiod_module(uri), chip, line
         try:
-            if hasattr(gpiod, "request_lines"):
-                self._open_2(gpiod, chip, line)
-            else:
-                self._open_1(gpiod, chip, line)
+            self._open()
         except (OSError, ValueError) as error:
             raise OutputError("{}: {}; `gpioinfo` lists chips and lines; {}".format(uri, error, GROUP))
         self._thread = threading.Thread(target=self._work, name=uri, daemon=True)
         self._thread.start()
+
+    def _open(self) -> None:
+        (self._open_2 if hasattr(self._gpiod, "request_lines") else self._open_1)(self._gpiod, self._chip, self._line)
 
     def _open_2(self, gpiod: Any, chip: str, line: int) -> None:
         settings = gpiod.LineSettings(direction=gpiod.line.Direction.INPUT, edge_detection=gpiod.line.Edge.RISING)
@@ -105,17 +111,31 @@ class GpiodEdges(Edges):
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
+                if self.trouble:
+                    self._open()
                 times = self._read()
-            except Exception:  # the line was taken away: there will be no more edges
-                return
+            except Exception as error:  # the chip was taken away: it is opened anew until it is there again
+                self._say("{}: {}; is the chip still there?".format(self.uri, error))
+                self._let_go()
+                self._stop.wait(AGAIN_S)
+                continue
+            self._say("")
             now_s = time.monotonic()
             for time_s in times:
                 self._told(time_s if abs(time_s - now_s) < 10 else now_s)
 
+    def _say(self, trouble: str) -> None:
+        if bool(trouble) != bool(self.trouble):
+            self.trouble = trouble
+            self._said(trouble)
+
     def close(self) -> None:
         """Free the line."""
         self._stop.set()
-        self._thread.join(1.0)
+        self._thread.join(2 * AGAIN_S)
+        self._let_go()
+
+    def _let_go(self) -> None:
         try:
             self._release()
         except Exception:  # it is free already

@@ -15,6 +15,7 @@ TELL_S = 0.05  # how often the speed is told
 WINDOW_S = 0.25  # over which pulses are counted
 STOPPED = 4.0  # no pulse for so many of the usual pauses, and STILL_S: the belt stands
 STILL_S = 0.1
+FASTEST_MPS = 10.0
 WRAPS = 65536  # a register's values
 Told = Callable[[float, float], None]  # speed in m/s, monotonic time from which it holds
 
@@ -45,6 +46,11 @@ class Pulses:
         return self._metres / max(pause_s, silent_s)
 
 
+def signed(value: int) -> int:
+    """16 bits as a number that may be negative."""
+    return (value + WRAPS // 2) % WRAPS - WRAPS // 2
+
+
 class Counter:
     """Speed from a 16-bit counter of pulses that is read now and then, and starts again at 0 after 65535."""
 
@@ -54,11 +60,13 @@ class Counter:
 
     def speed(self, now_s: float, count: int) -> float:
         """m/s over the last WINDOW_S."""
+        if self._seen and signed(count - self._seen[-1][1]) < 0:  # a belt that trembles or runs back, or a new start
+            self._seen.clear()
         self._seen.append((now_s, count))
         while len(self._seen) > 2 and now_s - self._seen[1][0] >= WINDOW_S:
             self._seen.popleft()
         first_s, first = self._seen[0]
-        return ((count - first) % WRAPS) * self._metres / (now_s - first_s) if now_s > first_s else 0.0
+        return signed(count - first) * self._metres / (now_s - first_s) if now_s > first_s else 0.0
 
 
 class Encoder:
@@ -84,6 +92,8 @@ class Encoder:
         while not self._stop.wait(TELL_S):
             try:
                 speed = self._read()
+                if speed > FASTEST_MPS:
+                    raise OSError("{:.1f} m/s is no belt's speed; is encoder_pulses_per_metre right?".format(speed))
             except Exception as error:  # a PLC that is gone; whatever it is, the belt is watched by the camera then
                 self._conditions.condition("encoder", (str(error).strip() or type(error).__name__).splitlines()[0])
                 self._stop.wait(5 * TELL_S)
@@ -104,6 +114,8 @@ class PinEncoder(Encoder):
         self._edges = open_edges(uri, self._pulses.add)
 
     def _read(self) -> float:
+        if self._edges.trouble:
+            raise OSError(self._edges.trouble)
         return self._pulses.speed(self._clock.mono_s())
 
     def close(self) -> None:
@@ -132,7 +144,9 @@ class ModbusEncoder(Encoder):
                 self._counter = Counter(self._per_metre)  # what it counted meanwhile is no speed
             raise OSError("{}: {}; is the PLC on, the cable in, the address right?".format(
                 self._uri, (str(error).strip() or type(error).__name__).splitlines()[0]))
-        return value / 1000 if self._counter is None else self._counter.speed(self._clock.mono_s(), value)
+        if self._counter is None:
+            return max(0.0, signed(value) / 1000)
+        return self._counter.speed(self._clock.mono_s(), value)
 
     def close(self) -> None:
         """Close the connection, too."""

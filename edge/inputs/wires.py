@@ -17,7 +17,9 @@ def wire(settings: Settings, gate: Gate, ejector: NoEjector, conditions: State, 
          clock: Clock = Clock()) -> None:
     """Open the inputs that the settings name; opened closes them. Raises SettingsError, UsageError or OutputError."""
     if isinstance(gate, TriggerGate):
-        opened.callback(open_edges(settings.gate.trigger, gate.signal).close)
+        conditions.condition("photo-eye")
+        opened.callback(open_edges(settings.gate.trigger, gate.signal,
+                                   lambda trouble: conditions.condition("photo-eye", trouble)).close)
     if settings.gate.encoder:
         if not isinstance(ejector, Ejector):
             raise SettingsError("[gate] encoder: goes with [ejector] enabled = true; nothing else needs the speed")

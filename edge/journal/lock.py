@@ -1,7 +1,7 @@
 """One `run` at a time on a state folder. The system frees the lock when the process dies, however it dies."""
 
 import os
-from typing import Any
+from typing import Any, Optional
 
 from edge.errors import JournalError
 
@@ -47,13 +47,16 @@ class StateLock:
         self.close()
 
 
-def is_held(state: str) -> bool:
-    """Whether a run holds the lock of this state folder now."""
+def holder(state: str) -> Optional[int]:
+    """The process that holds the lock of this state folder now, 0 when it is not known which; None: nobody does."""
     try:
         with open(os.path.join(state, LOCK_FILE), "r+") as file:
-            return not _try_lock(file)
+            if _try_lock(file):
+                return None
+            text = file.read().strip()
+            return int(text) if text.isdigit() else 0
     except OSError:
-        return False
+        return None
 
 
 def _try_lock(file: Any) -> bool:

@@ -84,6 +84,8 @@ class Journal:
         """Record the start of a run and start the writer; returns the run's number. Raises JournalError."""
         bundle = classifier.bundle
         try:
+            self._connection.execute("UPDATE items SET ejection = 'unknown' WHERE ejection = 'scheduled' AND run IN "
+                                     "(SELECT id FROM runs WHERE ended_utc IS NULL)")  # they were killed
             cursor = self._connection.execute(
                 "INSERT INTO runs (started_utc, boot_id, source, classes, model_name, model_version, backend, device, "
                 "precision, scrapsort_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

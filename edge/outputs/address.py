@@ -47,3 +47,16 @@ def gpiod_line(uri: str) -> Tuple[str, int]:
         raise UsageError("{}: gpiod:CHIP/LINE is allowed, such as gpiod:gpiochip0/17; `gpioinfo` lists them".format(
             uri))
     return (chip if chip.startswith("/") else "/dev/" + chip), int(line)
+
+
+def normal(uri: str) -> str:
+    """One text for each wire, however its address was written. Raises UsageError."""
+    kind = uri.partition(":")[0]
+    if kind == "gpio":
+        return "gpio:{}".format(gpio_pin(uri))
+    if kind == "gpiod":
+        return "gpiod:{}/{}".format(*gpiod_line(uri))
+    if kind == "modbus":
+        return "modbus:{}:{}/{}/{}?unit={}".format(*modbus(uri, "register" if "/input/" in uri else "coil", (
+            "coil", "register", "input")))
+    return uri

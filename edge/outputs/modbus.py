@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import Any, Deque, Dict, Optional, Tuple
+from typing import Any, Deque, Dict, Optional, Set, Tuple
 
 from edge.errors import OutputError
 from edge.outputs import address
@@ -16,11 +16,14 @@ TIMEOUT_S = 0.5  # of a connection or an answer; trouble shows within twice as l
 AGAIN_S = 0.25
 REFRESH_S = 0.5  # all is written again so often: that finds a cable that is out, and mends a PLC that restarted
 STALE_S = 0.1  # a pulse that could not be written for so long is not written late
-CLOSE_S = 2.0
+SETTLE_S = 2 * TIMEOUT_S + STALE_S  # after so long it is known whether a pulse was written
+CLOSE_S = 1.5
 
 
 class ModbusOutput(Output):
     """One coil, or a register that is 1 or 0. set() only notes what is wanted; a PLC that is gone delays nobody."""
+
+    settle_s = SETTLE_S
 
     def __init__(self, uri: str):
         """Raises UsageError, or OutputError where pymodbus is missing."""
@@ -34,13 +37,21 @@ class ModbusOutput(Output):
         self._plc.want(self._place, on)
 
     @property
-    def trouble(self) -> str:  # type: ignore[override]  # of the connection
+    def trouble(self) -> str:  # type: ignore[override]  # of the connection, or of this place alone
         """What the PLC did not do."""
-        return self._plc.trouble
+        return self._plc.trouble_of(self._place)
+
+    def lost(self, from_s: float, to_s: float) -> bool:
+        """Whether an opening that was asked for between these monotonic times was not written."""
+        return self._plc.lost(self._place, from_s, to_s)
 
     def close(self) -> None:
         """Off; the connection is closed with its last output."""
         self._plc.leave(self._place)
+
+
+class RefusedError(OSError):
+    """The PLC answers, but not to this place."""
 
 
 class Plc:
@@ -52,12 +63,15 @@ class Plc:
     def __init__(self, host: str, port: int):
         """Raises OutputError where pymodbus is missing."""
         self.name = "modbus:{}:{}".format(host, port)
-        self.trouble = "{}: not connected yet".format(self.name)
+        self._trouble = "{}: not connected yet".format(self.name)
+        self._refused: Dict[Modbus, str] = {}
         self._connection = Connection(host, port)
         self._wanted: Dict[Modbus, bool] = {}
+        self._left: Set[Modbus] = set()
         self._changes: Deque[Tuple[float, Modbus, bool]] = deque()
+        self._lost: Deque[Tuple[float, Modbus]] = deque(maxlen=1024)
         self._news = threading.Condition()
-        self._closing = False
+        self._close_by_s: Optional[float] = None
         self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
         self._thread.start()
 
@@ -69,6 +83,15 @@ class Plc:
                 cls._all[place.host, place.port] = cls(place.host, place.port)
             return cls._all[place.host, place.port]
 
+    def trouble_of(self, place: Modbus) -> str:
+        """What is wrong with the connection, or with this place."""
+        return self._trouble or self._refused.get(place, "")
+
+    def lost(self, place: Modbus, from_s: float, to_s: float) -> bool:
+        """Whether an opening of the place was not written."""
+        with self._news:
+            return any(one == place and from_s <= asked_s <= to_s for asked_s, one in self._lost)
+
     def want(self, place: Modbus, on: bool) -> None:
         """From now on that place shall be so."""
         with self._news:
@@ -77,63 +100,96 @@ class Plc:
             self._news.notify()
 
     def leave(self, place: Modbus) -> None:
-        """That place shall be off and is nobody's any more; with the last one the connection is closed."""
+        """That place shall be off and is nobody's any more; with the last one all are written, and it is closed."""
         with self._lock, self._news:
-            if place not in self._wanted:
+            if place in self._left or place not in self._wanted:
                 return
-            del self._wanted[place]
+            self._left.add(place)
+            self._wanted[place] = False
             self._changes.append((time.monotonic(), place, False))
-            self._closing = not self._wanted
-            if self._closing:
+            last = len(self._left) == len(self._wanted)
+            if last:
+                self._close_by_s = time.monotonic() + CLOSE_S
                 for key in [key for key, plc in self._all.items() if plc is self]:
                     del self._all[key]
             self._news.notify()
-        if self._closing:
-            self._thread.join(CLOSE_S)
-
-    def _next(self, until_s: float) -> Optional[Tuple[float, Modbus, bool]]:
-        """The next change, or None when until_s has come or the end."""
-        with self._news:
-            while not self._changes:
-                left_s = until_s - time.monotonic()
-                if left_s <= 0 or self._closing:
-                    return None
-                self._news.wait(left_s)
-            return self._changes.popleft()
+        if last:
+            self._thread.join(CLOSE_S + 2 * TIMEOUT_S)
 
     def _work(self) -> None:
+        to_refresh: Deque[Modbus] = deque()
         refresh_s = 0.0
         while True:
-            change = self._next(refresh_s)
+            with self._news:
+                while not self._changes and not to_refresh and self._close_by_s is None:
+                    left_s = refresh_s - time.monotonic()
+                    if left_s <= 0:
+                        to_refresh.extend(self._wanted)
+                        refresh_s = time.monotonic() + REFRESH_S
+                        break
+                    self._news.wait(left_s)
+                change = self._changes.popleft() if self._changes else None  # pulses come before the refreshing
             try:
                 if change is not None:
-                    asked_s, place, on = change
-                    if not on or time.monotonic() - asked_s < STALE_S:
-                        self._connection.write(place, on)
-                elif not self._closing:
-                    with self._news:
-                        wanted = dict(self._wanted)
-                    for place, on in wanted.items():
-                        self._connection.write(place, on)
-                    refresh_s = time.monotonic() + REFRESH_S
-                    if wanted:  # else nothing was tried
-                        self.trouble = ""
-            except Exception as error:  # pymodbus has its own tree, sockets theirs; each means: not done
-                self._fail(error)
-                refresh_s = time.monotonic()
-            if self._closing and not self._changes:
-                self._connection.close()
-                return
+                    self._carry_out(*change)
+                elif to_refresh:
+                    place = to_refresh.popleft()
+                    self._write(place, self._wanted[place])
+                elif self._close_by_s is not None:
+                    self._end()
+                    return
+            except Exception as error:  # pymodbus has its own tree, sockets theirs; each means: no connection
+                to_refresh.clear()
+                refresh_s = 0.0
+                self._fail(error, change)
 
-    def _fail(self, error: Exception) -> None:
-        """Say it, and forget what has become too old; off is among what is wanted, so nothing stays open."""
-        self.trouble = "{}: {}; is the PLC on, the cable in, the address right?".format(
+    def _carry_out(self, asked_s: float, place: Modbus, on: bool) -> None:
+        stale = on and time.monotonic() - asked_s > STALE_S
+        if stale or (not self._write(place, on) and on):
+            self._lose(asked_s, place)
+
+    def _write(self, place: Modbus, on: bool) -> bool:
+        """Whether the PLC took it; raises when there is no connection."""
+        try:
+            self._connection.write(place, on)
+        except RefusedError as error:
+            self._trouble, self._refused[place] = "", "{}: {}; is it the right number?".format(self.name, error)
+            return False
+        self._trouble = ""
+        self._refused.pop(place, None)
+        return True
+
+    def _lose(self, asked_s: float, place: Modbus) -> None:
+        with self._news:
+            self._lost.append((asked_s, place))
+
+    def _fail(self, error: Exception, change: Optional[Tuple[float, Modbus, bool]]) -> None:
+        """Say it. Openings that wait are lost; closings are not, for all is written anew once it answers."""
+        self._trouble = "{}: {}; is the PLC on, the cable in, the address right?".format(
             self.name, (str(error).strip() or type(error).__name__).splitlines()[0])
         self._connection.close()
         with self._news:
+            self._lost.extend((asked_s, place) for asked_s, place, on in list(self._changes) + [change or (0, None, 0)]
+                              if on and place is not None)
             self._changes.clear()
-            if not self._closing:
+            if self._close_by_s is None:
                 self._news.wait(AGAIN_S)
+
+    def _end(self) -> None:
+        """Write that all is off, again and again until it is done or CLOSE_S is over."""
+        to_do = set(self._wanted)
+        while to_do and time.monotonic() < (self._close_by_s or 0.0):
+            for place in sorted(to_do):
+                try:
+                    self._connection.write(place, False)
+                    to_do.discard(place)
+                except RefusedError:
+                    if place in self._refused:  # it never took anything
+                        to_do.discard(place)
+                except Exception:
+                    self._connection.close()
+                    time.sleep(0.05)
+        self._connection.close()
 
 
 class Connection:
@@ -172,7 +228,7 @@ class Connection:
 
     def _check(self, place: Modbus, answer: Any) -> None:
         if answer is None or answer.isError():
-            raise OSError("{} {}: {}".format(place.kind, place.number, answer))
+            raise RefusedError("{} {}: {}".format(place.kind, place.number, answer))
 
     def close(self) -> None:
         """Until the next call."""

@@ -112,6 +112,29 @@ def test_speed_from_a_counter_that_starts_again():
     assert speed == 0.0
 
 
+@pytest.mark.parametrize("word, counts", [
+    ("it trembles", (100, 101, 100, 99, 100)), ("it was reset", (900, 950, 3, 3, 3)),
+    ("it runs back", (5, 2, 65534, 65500, 65400))])
+def test_a_counter_that_steps_back_is_no_enormous_speed(word, counts):
+    counter = Counter(1000.0)
+    speeds = [counter.speed(10.0 + 0.05 * step, count) for step, count in enumerate(counts)]
+    assert max(speeds) <= 1.0 and min(speeds) >= 0.0 and speeds[-1] <= 0.03, word
+
+
+def test_an_input_that_fails_is_told_and_opened_anew(events, monkeypatch, conditions):
+    pins, told, said = gpio_doubles.Pins(), [], []
+    use(monkeypatch, gpio_doubles.gpiod_2(pins, events))
+    edges = open_edges("gpiod:gpiochip0/4", told.append, said.append)
+    monkeypatch.setattr(edges, "_read", lambda: (_ for _ in ()).throw(OSError(19, "No such device")))
+    until(lambda: said)
+    assert "No such device" in said[0] and "gpiod:gpiochip0/4" in edges.trouble
+    until(lambda: len(said) == 2)
+    assert said[1] == "" and edges.trouble == ""
+    events.waiting.append(int(time.monotonic() * 1e9))
+    until(lambda: told)
+    edges.close()
+
+
 class Told:
     def __init__(self):
         self.speeds, self.lock = [], threading.Lock()

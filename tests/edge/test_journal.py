@@ -101,6 +101,19 @@ def test_what_became_of_an_ejection_goes_to_its_item(state, make_record, run_of)
     journal.close()
 
 
+def test_what_was_on_its_way_when_a_run_was_killed_is_unknown(state, make_record, run_of):
+    killed = Journal(state, commit_s=0.05)
+    killed.begin("/belt", run_of)
+    killed.record(make_record(1, bin=7, ejection="scheduled"))
+    killed.record(make_record(2))
+    until(lambda: killed.committed == 2)
+    journal = Journal(state)
+    journal.begin("/belt", run_of)
+    journal.close()
+    assert ejections(state) == [(1, 7, "unknown", None, None), (2, None, None, None, None)]
+    killed.close()
+
+
 def test_an_ejection_that_cannot_be_written_is_a_failure_of_the_journal(small_disk, make_record, run_of):
     journal = Journal(small_disk.path, commit_s=0.05)
     journal.begin("/belt", run_of)

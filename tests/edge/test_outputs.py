@@ -213,6 +213,27 @@ def test_a_plc_that_hangs_is_told(plc):
     output.close()
 
 
+def test_a_wrong_number_spoils_no_other_place(plc):
+    good = open_output("modbus:127.0.0.1:{}/coil/5".format(plc.port))
+    bad = open_output("modbus:127.0.0.1:{}/coil/5000".format(plc.port))
+    until(lambda: "coil 5000" in bad.trouble and not good.trouble)
+    asked = []
+    for _ in range(10):
+        asked.append(time.monotonic())
+        good.set(True)
+        bad.set(True)
+        until(lambda: plc.coil(5), within_s=3)
+        good.set(False)
+        until(lambda: not plc.coil(5), within_s=3)
+    assert not good.lost(asked[0] - 1, time.monotonic())
+    until(lambda: bad.lost(asked[0] - 1, time.monotonic()))
+    good.set(True)
+    until(lambda: plc.coil(5))
+    good.close()
+    bad.close()
+    assert not plc.coil(5)
+
+
 def test_a_coil_that_is_not_there_is_told(plc):
     output = open_output("modbus:127.0.0.1:{}/coil/5000".format(plc.port))
     until(lambda: "coil 5000" in output.trouble)

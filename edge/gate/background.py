@@ -89,7 +89,7 @@ class Background:
                 # In few frames a pixel may be alike by chance, and the belt's grain would pass for things ever after:
                 # none is surer than those around it, and all are less sure than of many frames
                 np.maximum(self._deviation, cv2.blur(self._deviation, (AROUND_PX, AROUND_PX)), out=self._deviation)
-                self._deviation *= math.sqrt(LEARN_FRAMES / len(self._first))
+                self._deviation *= LEARN_FRAMES / len(self._first)
             self._belt.fill(255)
             self._age_s.fill(0.0)
             self._first, self._last_s, self._flooded_since = [], time_s, None

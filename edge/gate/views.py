@@ -38,8 +38,8 @@ class Views:
             self._free += [buffer for _, buffer, _ in self._kept.pop(number)]
         for track in tracks:
             point = track.points[-1]
-            if track.handed_on or point.time_s != time_s or not point.whole:
-                continue
+            if point.time_s != time_s or not point.whole or (track.handed_on and track.number in self._kept):
+                continue  # what crosses in the first frame that shows it whole has this one view
             kept = self._kept.setdefault(track.number, deque())
             if kept and abs(point.middle - kept[-1][0]) < self._apart:
                 continue

@@ -81,6 +81,47 @@ def test_each_item_once_and_on_time(tiles, word, change):
     assert all(item.speed_mps == pytest.approx(options.speed, rel=0.1) for item in items[3:])
 
 
+@pytest.mark.parametrize("word, change", [
+    ("four views of each", {"fps": 5.0, "seed": 2}),
+    ("three views", {"fps": 4.0, "speed": 1.2, "item": 0.1, "seed": 3}),
+    ("two or three", {"fps": 3.0, "seed": 1}),
+    ("not all whole", {"fps": 5.0, "item": 0.16, "seed": 1}),
+    ("close together", {"fps": 5.0, "gap": 0.03, "seed": 4}),
+    ("line near the entry", {"fps": 5.0, "line": 0.2, "seed": 1}),
+    ("line near the exit: what leaves is no more whole", {"fps": 5.0, "line": 0.8, "seed": 3}),
+])
+@pytest.mark.parametrize("wrong", [0.9, 1.0, 1.1])
+def test_what_moves_farther_than_its_length_is_followed_by_the_known_speed(tiles, word, change, wrong):
+    options = FAST._replace(**dict({"items": 15, "speed": 1.0, "item": 0.08, "width": 640, "height": 360}, **change))
+    gate = BeltGate(Gate(line=options.line, direction="right", pixels_per_metre=640 / options.view, min_area_px=250,
+                         belt_speed_mps=wrong * options.speed))
+    truth, items, _ = watch(tiles, options, gate)
+    assert len(items) == len(truth) == 15
+    # Of a single view the place at the line is as wrong as the speed that was given, over at most a step
+    step = options.speed / options.fps
+    assert np.abs(times(items) - times(truth)).max() * options.speed < 0.02 + abs(wrong - 1) * step
+    assert all(item.views for item in items)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_belt_that_stands_between_few_frames_counts_nothing_twice(tiles, seed):
+    options = FAST._replace(items=15, speed=1.0, fps=5.0, item=0.16, width=640, height=360, seed=seed)
+    gate = BeltGate(Gate(direction="right", pixels_per_metre=800.0, belt_speed_mps=1.0, min_area_px=250))
+    truth, items, _ = watch(tiles, options, gate, Travel([(0.0, 1.0), (5.1, 0.0), (9.0, 1.0)]))
+    assert len(items) == len(truth) == 15
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_an_empty_belt_that_few_frames_showed_is_no_thing(seed):
+    camera = SimulatedCamera("", FAST._replace(speed=10.0, fps=5.0, seed=seed), travel=Travel([(0.0, 1.0)]))
+    gate, foreign = BeltGate(Gate(direction="right")), []
+    for _ in range(100):
+        mono_s, image = camera.read(threading.Event())
+        assert gate.offer(Frame("", "", image, None, mono_s, 0.0, 0.0)) == []
+        foreign += [(gate.mask > 0).mean()] if gate.mask is not None else []
+    assert len(foreign) > 50 and max(foreign) < 0.02, max(foreign)
+
+
 def test_views_show_the_item_upright_and_nothing_but_it(tiles):
     truth, items, _ = watch(tiles, FAST._replace(items=12, noise=0.0, drift=0.0, seed=11))
     assert len(items) == 12

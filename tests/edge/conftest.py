@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import socket
@@ -28,6 +29,15 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="a long test: it runs on the oldest and the newest Python"))
+
+
+@pytest.fixture(autouse=True)
+def _log_of_the_test():
+    """The log as it is before a command sets it up, whatever an earlier test did to it."""
+    logger = logging.getLogger("scrapsort")
+    logger.propagate, logger.handlers[:] = True, []
+    yield
+    logger.propagate, logger.handlers[:] = True, []
 
 
 # ---------------------------------------------------------------- time

@@ -57,6 +57,7 @@ def times(things):
     return np.array([thing.line_mono_s for thing in things])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("word, change", [
     ("slow", {"speed": 0.3}),
     ("usual", {"speed": 0.5, "seed": 2}),
@@ -153,6 +154,7 @@ def test_a_belt_that_runs_back_and_forth_makes_no_ghosts(tiles):
     assert len(truth) == 12 and len(items) == 12
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [14, 15])
 def test_touching_items_are_one_cluster(tiles, seed):
     truth, items, _ = watch(tiles, FAST._replace(items=60, touching=0.2, speed=1.0, seed=seed))
@@ -195,6 +197,7 @@ def test_light_that_is_switched_is_followed_and_sorting_goes_on(tiles):
     assert len(late) >= 4 and len(found) == len(late)
 
 
+@pytest.mark.long
 def test_what_stays_where_it_is_while_the_belt_moves_is_no_item(tiles):
     def with_hose(number, image):  # something falls across the picture and stays there
         if number > 120:

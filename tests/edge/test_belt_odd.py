@@ -40,6 +40,7 @@ def watch(folder, options, travel=None, taken=lambda number, time_s: time_s, cha
             items += gate.offer(Frame("", "", change(number, frame[1]), None, time_s, 0.0, 0.0))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("back_s", [0.5, 0.7, 1.4])
 def test_a_belt_that_runs_back_by_less_than_the_view_counts_nothing_twice(tiles, seed, back_s):
@@ -119,6 +120,7 @@ def test_what_is_no_belt_leaves_no_speed_behind_beside_which_all_would_seem_to_s
     assert len(found) == len(late) >= 5
 
 
+@pytest.mark.long
 def test_light_off_and_on_again_is_survived(tiles):
     truth, items, gate = watch(tiles, FAST._replace(items=30, seed=6), change=lambda number, image: (
         image // 40 if 150 < number < 300 else image))

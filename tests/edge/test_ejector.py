@@ -1,6 +1,5 @@
 """The ejector with its real process: it fires on time, and whatever dies or hangs, the valves close."""
 
-import logging
 import os
 import signal
 import subprocess
@@ -63,7 +62,6 @@ LANE = Lane("metal", 3, "log:a", 0.2, 10.0, 60.0)
 
 
 def test_it_fires_on_time_and_tells(told, conditions, caplog):
-    logging.getLogger("scrapsort").propagate = True
     ejector = Ejector(wishes(LANE, Lane("glass", 4, "log:b", 0.1, 0.0, 60.0)), told, conditions)
     try:
         now = time.monotonic()
@@ -171,6 +169,7 @@ def test_when_no_process_can_be_started_it_goes_on_trying_and_says_so(told, cond
         ejector.close(False, NEVER)
 
 
+@pytest.mark.long
 def test_a_process_that_hangs_is_replaced(told, conditions, monkeypatch):
     ejector = Ejector(wishes(LANE), told, conditions)
     try:
@@ -266,6 +265,7 @@ def test_when_the_terminal_does_it_to_both_the_valves_close(loop, name):
     until(lambda: not is_open(), within_s=3 * link.DEAD_S)
 
 
+@pytest.mark.long
 def test_when_the_loop_hangs_in_a_frame_the_valves_close(loop):
     process, is_open = loop
     process.stdin.write(b"\n")

@@ -48,7 +48,6 @@ def test_addresses_of_a_plc(uri, expected):
 
 
 def test_the_log_has_a_line_for_each_change(caplog):
-    logging.getLogger("scrapsort").propagate = True
     with caplog.at_level(logging.INFO, "scrapsort"):
         output = open_output("log:blast")
         for on in (False, True, True, False):

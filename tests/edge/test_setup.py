@@ -73,6 +73,7 @@ def counted(found, frames):
     return sum(len(gate.offer(frame)) for frame in frames), gate
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("word, options", [
     ("right", WIDE._replace(seed=31)),
     ("left and fast", WIDE._replace(seed=32, direction="left", speed=1.5)),
@@ -246,6 +247,7 @@ def command(*arguments):
     return printed, said
 
 
+@pytest.mark.long
 def test_the_command_prints_toml_alone_and_a_run_takes_it(tiles, tmp_path):
     out, toml = str(tmp_path / "look.jpg"), str(tmp_path / "gate.toml")
     source = "sim:{}?pace=fast&width=640&height=360&direction=up&seed=38".format(tiles)

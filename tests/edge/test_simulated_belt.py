@@ -36,6 +36,7 @@ def frames_of(camera, most=10 ** 6):
         yield taken
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("direction, line, speed", [("right", 0.5, 0.5), ("left", 0.3, 1.5), ("down", 0.7, 0.5),
                                                     ("up", 0.5, 0.2)])
 def test_an_item_is_at_the_line_when_the_truth_says_so(tiles, direction, line, speed):

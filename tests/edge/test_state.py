@@ -22,23 +22,43 @@ def until(what, within_s=10.0):
         time.sleep(0.02)
 
 
-def test_a_condition_is_logged_once_and_stands_in_the_file(tmp_path, caplog):
+class Lines(logging.Handler):
+    """What is written to the log, by this handler alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append(record.getMessage())
+
+
+@pytest.fixture
+def lines():
+    logger, handler = logging.getLogger("scrapsort"), Lines()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler.texts
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+def test_a_condition_is_logged_once_and_stands_in_the_file(tmp_path, lines):
     path = str(tmp_path / "status.json")
-    logging.getLogger("scrapsort").propagate = True
     state = State(path, source="sim:")
     state.counters("frames", lambda: {"taken": 3})
-    with caplog.at_level(logging.INFO, "scrapsort"):
-        state.start()
-        state.condition("camera")
-        for _ in range(3):
-            state.condition("camera", "no frame for 5 s")
-        until(lambda: not read(path)["conditions"].get("camera", {"ok": True})["ok"])
-        assert read(path)["conditions"]["camera"]["trouble"] == "no frame for 5 s"
-        assert read(path)["frames"] == {"taken": 3} and read(path)["source"] == "sim:"
-        state.condition("camera")
-        until(lambda: read(path)["conditions"]["camera"]["ok"])
+    state.start()
+    state.condition("camera")
+    for _ in range(3):
+        state.condition("camera", "no frame for 5 s")
+    until(lambda: not read(path)["conditions"].get("camera", {"ok": True})["ok"])
+    assert read(path)["conditions"]["camera"]["trouble"] == "no frame for 5 s"
+    assert read(path)["frames"] == {"taken": 3} and read(path)["source"] == "sim:"
+    state.condition("camera")
+    until(lambda: read(path)["conditions"]["camera"]["ok"])
     state.close("stopped")
-    assert [r.getMessage() for r in caplog.records] == ["camera: no frame for 5 s", "camera: well again"]
+    assert lines == ["camera: no frame for 5 s", "camera: well again"]
     assert read(path)["ended_by"] == "stopped"
     assert os.listdir(str(tmp_path)) == ["status.json"]
 

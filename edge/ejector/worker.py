@@ -18,9 +18,11 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
 from edge.clock import Clock
 from edge.ejector.schedule import FAILED, FIRED, MERGED, Change, Result, Schedule
-from edge.errors import ScrapsortError
+from edge.errors import OutputError, ScrapsortError
+from edge.locks import HeldError, MachineLock
 from edge.logs import start_logging
 from edge.outputs import Output, open_output
+from edge.outputs.address import normal
 from edge.settings import Lane
 
 SPIN_S = 0.002  # a sleeping process wakes up to so much late, so the rest is waited for awake
@@ -166,10 +168,13 @@ def main() -> int:
     writer = threading.Thread(target=_write, args=(words, outbox), name="words", daemon=True)
     writer.start()
     outputs: List[Output] = []
+    locks: List[MachineLock] = []  # kept until the end: another run or `fire` may have another state folder
     try:
         schedule = Schedule([Lane(*lane) for lane in wanted["lanes"]], wanted["min_gap_ms"] / 1000, wanted["overlap"],
                             wanted["late_ms"] / 1000)
         for uri in schedule.outputs:
+            if not uri.startswith("log:"):
+                locks.append(_lock(uri))
             outputs.append(open_output(uri))
     except ScrapsortError as error:
         _close(outputs)
@@ -204,6 +209,14 @@ def _write(words: int, outbox: "queue.Queue[Optional[Dict[str, Any]]]") -> None:
 def _end(writer: threading.Thread, outbox: "queue.Queue[Optional[Dict[str, Any]]]") -> None:
     outbox.put(None)
     writer.join(LAST_WORDS_S)
+
+
+def _lock(uri: str) -> MachineLock:
+    """Of an output. Raises OutputError when another process fires it."""
+    try:
+        return MachineLock("output", normal(uri))
+    except HeldError as holder:
+        raise OutputError("{}: in use by process {}; is a belt being sorted?".format(uri, holder))
 
 
 def _close(outputs: Sequence[Output]) -> None:

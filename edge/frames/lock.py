@@ -1,60 +1,25 @@
-"""One `run` at a time on a camera: two would fire the same ejectors. The system frees it when the process dies."""
+"""One `run` at a time on a camera: two would fire the same ejectors."""
 
-import hashlib
 import os
-import tempfile
 from typing import Optional, Sequence
 
 from edge.errors import SourceError
 from edge.frames.address import shown
-
-FOLDERS = ("/run/lock", tempfile.gettempdir())
+from edge.locks import HeldError, MachineLock
 
 
 class CameraLock:
-    """Held from construction to close. Does nothing where the system has no flock, or no folder for it."""
+    """Held from construction to close."""
 
     def __init__(self, uri: str, folders: Optional[Sequence[str]] = None):
         """Raises SourceError that names the process which holds it."""
-        self._file: Optional[int] = None
+        name = os.path.realpath(uri) if uri.startswith("/dev/") else uri  # of the device behind a link
         try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        # Of the device behind a link; hashed, for there may be a password in it
-        name = os.path.realpath(uri) if uri.startswith("/dev/") else uri
-        file_name = "scrapsort-camera-{}.lock".format(hashlib.sha256(os.fsencode(name)).hexdigest()[:16])
-        for folder in FOLDERS if folders is None else folders:
-            self._file = _open(os.path.join(folder, file_name))
-            if self._file is not None:
-                break
-        else:
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._file, 20, 0).decode("ascii", "replace").strip() or "?"
-            self.close()
+            self._lock = MachineLock("camera", name, folders)
+        except HeldError as holder:
             raise SourceError("source {}: in use by process {}; stop that run or give another --source".format(
                 shown(uri), holder))
-        try:
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, "{}\n".format(os.getpid()).encode("ascii"), 0)
-        except OSError:  # another user's file: who holds it is a courtesy
-            pass
 
     def close(self) -> None:
         """Free the lock."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-
-def _open(path: str) -> Optional[int]:
-    """The lock's file. Without O_CREAT first: Linux refuses that for other users' files in a folder like /tmp."""
-    for flags in (os.O_RDWR, os.O_RDONLY, os.O_RDWR | os.O_CREAT):
-        try:
-            return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
-        except OSError:
-            continue
-    return None
+        self._lock.close()

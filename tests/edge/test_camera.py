@@ -17,6 +17,7 @@ import pytest
 import stream_server
 from stream_server import number_in, numbered
 
+from edge import locks
 from edge.clock import Clock
 from edge.errors import SourceError, UsageError
 from edge.frames import address, camera, capture, grab, lock, mjpeg, open_source, ring
@@ -34,7 +35,7 @@ SIZE = Source(width=480, height=360)
 
 @pytest.fixture(autouse=True)
 def locks_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "FOLDERS", [str(tmp_path)])
+    monkeypatch.setattr(locks, "FOLDERS", [str(tmp_path)])
 
 
 @pytest.fixture

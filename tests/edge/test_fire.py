@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
-from test_outputs import Plc
+from test_outputs import Plc, until
 
 from edge.journal import StateLock
+from edge.locks import HeldError, MachineLock
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LANES = """
@@ -54,8 +56,13 @@ def test_a_coil_of_a_plc(fire):
     pytest.importorskip("pymodbus", reason="pymodbus is not installed")
     plc = Plc()
     try:
-        code, out, _ = fire("metal", output="modbus:127.0.0.1:{}/5".format(plc.port))
-        assert code == 0 and out.endswith("/5: 20 ms\n") and not plc.coil(5)
+        seen = []
+        watching = threading.Thread(target=lambda: until(lambda: seen or (plc.coil(5) and seen.append(1))))
+        watching.start()
+        code, out, _ = fire("metal", "--pulses", "3", "--every", "0.2",
+                            output="modbus:127.0.0.1:{}/5".format(plc.port))
+        watching.join()
+        assert code == 0 and out.endswith("/5: 20 ms\n") and seen and not plc.coil(5)
     finally:
         plc.kill()
     code, out, errors = fire("metal", output="modbus:127.0.0.1:{}/5".format(plc.port))
@@ -66,6 +73,17 @@ def test_while_a_belt_is_sorted_it_is_refused(fire, tmp_path):
     with StateLock(str(tmp_path / "state")):
         code, out, errors = fire("metal")
     assert code == 1 and out == "" and "in use by process {}".format(os.getpid()) in errors
+
+
+def test_an_output_that_another_process_fires_is_refused(fire):
+    coil = os.getpid() % 60000
+    held = MachineLock("output", "modbus:127.0.0.1:1/coil/{}?unit=1".format(coil))
+    with pytest.raises(HeldError):
+        MachineLock("output", "modbus:127.0.0.1:1/coil/{}?unit=1".format(coil))
+    code, out, errors = fire("metal", output="modbus:127.0.0.1:1/{}".format(coil))  # another name for it
+    held.close()
+    assert code == 1 and out == ""
+    assert "[ejector] modbus:127.0.0.1:1/{}: in use by process {}".format(coil, os.getpid()) in errors
 
 
 @pytest.mark.parametrize("arguments, names", [

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edge import locks
 from edge.clock import Clock
-from edge.frames import lock, open_source
+from edge.frames import open_source
 from edge.gate.belt import BeltGate
 from edge.health import State
 from edge.settings import Gate, Source
@@ -93,7 +94,7 @@ class Sorting(threading.Thread):
 
 @pytest.fixture(autouse=True)
 def locks_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "FOLDERS", [str(tmp_path)])
+    monkeypatch.setattr(locks, "FOLDERS", [str(tmp_path)])
 
 
 @pytest.fixture(scope="module")

@@ -228,7 +228,9 @@ class Connection:
 
     def _check(self, place: Modbus, answer: Any) -> None:
         if answer is None or answer.isError():
-            raise RefusedError("{} {}: {}".format(place.kind, place.number, answer))
+            # Before pymodbus 3.7 a lost connection comes back as an answer, too; only the PLC's own has a code
+            kind = RefusedError if hasattr(answer, "exception_code") else OSError
+            raise kind("{} {}: {}".format(place.kind, place.number, answer))
 
     def close(self) -> None:
         """Until the next call."""

@@ -215,8 +215,10 @@ def test_a_broken_output_shows_in_the_state_and_in_the_items(told, conditions, p
 
 
 LOOP = """
-    import sys, threading, time
+    import signal, sys, threading, time
     from edge import settings
+    for name in ("SIGHUP", "SIGQUIT"):  # a shell that runs the tests in the background has them ignored
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
     from edge.ejector import Ejector
     from edge.health import State
     lane = settings.Lane("metal", 1, sys.argv[1], 0.0, 0.0, 60000.0)  # longer than anything here

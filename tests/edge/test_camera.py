@@ -635,9 +635,9 @@ print(json.dumps([len(shapes), sorted(set(map(tuple, shapes))), source.counts, s
 
 
 def test_a_pipeline_is_read_and_opened_anew_when_it_ends():
-    text = debian(PIPELINE_SCRIPT, "gst:videotestsrc num-buffers=20 is-live=true pattern=snow ! "
+    text = debian(PIPELINE_SCRIPT, "gst:videotestsrc name=of{} num-buffers=20 is-live=true pattern=snow ! "
                                    "video/x-raw,width=320,height=240,framerate=30/1 ! videoconvert ! "
-                                   "video/x-raw,format=BGR ! appsink drop=true max-buffers=1")
+                                   "video/x-raw,format=BGR ! appsink drop=true max-buffers=1".format(os.getpid()))
     count, shapes, counts, troubles = json.loads(text)
     assert count >= 30 and shapes == [[240, 320, 3]] and counts["reopened"] >= 1
     assert any("the stream has ended" in trouble for trouble in troubles)

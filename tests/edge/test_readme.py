@@ -31,7 +31,7 @@ def test_no_command_of_the_readme_is_left_out():
         assert command in commands, where
 
 
-@pytest.mark.long
+@pytest.mark.long("newest")
 def test_the_commands_of_the_readme_work_in_their_order(tmp_path):
     for number, material in enumerate(MATERIALS):
         (tmp_path / "pictures" / material).mkdir(parents=True)

@@ -179,7 +179,7 @@ def kill_and_restart(server, uri, stop=True, recovery_s=RECOVERY_S, watch_s=4.5)
     return sorting, spans, recovered
 
 
-@pytest.mark.long
+@pytest.mark.long("newest")
 def test_items_on_an_mjpeg_stream_whose_server_is_killed_and_stopped(tmp_path, tiles, free_port, capsys):
     truth = str(tmp_path / "truth")
     server = Server(sys.executable, "stream_server.py", free_port, what="belt", start_mono_s=time.monotonic(),
@@ -192,7 +192,7 @@ def test_items_on_an_mjpeg_stream_whose_server_is_killed_and_stopped(tmp_path, t
     assert max(recovered) < MARGIN * RECOVERY_S
 
 
-@pytest.mark.long
+@pytest.mark.long("newest")
 def test_items_on_an_rtsp_stream_whose_server_is_killed_and_stopped(tmp_path, tiles, free_port, capsys):
     python = "/usr/bin/python3"
     if not os.path.exists(python) or subprocess.call([python, "-c", RTSP_NEEDS], stderr=subprocess.DEVNULL):

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote
 import cv2
 
 from benchmarks import ejection, machine
+from benchmarks.figures import percent, percentiles, share
 from edge.commands import common
 from edge.errors import BackendError, UsageError
 from edge.frames.base import Frame
@@ -222,23 +223,8 @@ def judge(truth: Sequence[TrueItem], records: Sequence[Judged], speed: float,
     return figures
 
 
-def share(flags: Any) -> Optional[float]:
-    """Of those that are true; None of none."""
-    values = [bool(flag) for flag in flags]
-    return sum(values) / len(values) if values else None
-
-
-def percentiles(values: Sequence[float]) -> Dict[str, float]:
-    """p50, p99 and the largest; empty of none."""
-    ordered = sorted(values)
-    return {"p50": ordered[len(ordered) // 2], "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))],
-            "max": ordered[-1]} if ordered else {}
-
-
 def lines(figures: Dict[str, Any]) -> List[str]:
     """A run for people."""
-    def percent(value: Optional[float]) -> str:
-        return "-" if value is None else "{:.2%}".format(value)
     text = ["", "belt at {speed_mps:g} m/s, {touching:.0%} touching: {true} items in {seconds:.0f} s".format(**figures),
             "  counted: {records} records, {missed} missed, {doubled} doubled, {ghosts} ghosts, "
             "{touching_groups_wrong} of {touching_groups} groups that "

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from benchmarks.figures import percent, percentiles, share
 from edge.errors import UsageError
 from edge.journal.schema import FILE
 from edge.settings import Lane
@@ -71,9 +72,9 @@ def judge(truth: Sequence[Any], ejected: Sequence[Ejected], wanted: Sequence[Lan
             off_ms.append(abs(opens_s - item.ejectors_mono_s[number]) * 1000)
             own_lane[item.number] = number
     ends = {item.number: _ends_in(item, pulses, wanted, speed) for item in truth}
-    return {"counts": counts, "signal_error_ms": _percentiles([abs(one.error_ms) for one in ejected
+    return {"counts": counts, "signal_error_ms": percentiles([abs(one.error_ms) for one in ejected
                                                                if one.what in ("fired", "merged")]),
-            "arrival_error_ms": _percentiles(off_ms), "arrival_error_mm": _percentiles([ms * speed for ms in off_ms]),
+            "arrival_error_ms": percentiles(off_ms), "arrival_error_mm": percentiles([ms * speed for ms in off_ms]),
             "right_bin": sum(ends[i.number] is not None and wanted[ends[i.number]].class_name == i.class_name
                              for i in truth),
             "wrong_bin": sum(ends[i.number] is not None and wanted[ends[i.number]].class_name != i.class_name
@@ -101,15 +102,8 @@ def _ends_in(item: Any, pulses: Sequence[Sequence[Tuple[float, float]]], wanted:
 
 def _bin(truth: Sequence[Any], ends: Dict[int, Optional[int]], number: int, class_name: str) -> Dict[str, Any]:
     inside = [item for item in truth if ends[item.number] == number]
-    right = sum(item.class_name == class_name for item in inside)
-    return {"purity": right / len(inside) if inside else None,
-            "recovery": right / max(1, sum(item.class_name == class_name for item in truth))}
-
-
-def _percentiles(values: Sequence[float]) -> Dict[str, float]:
-    ordered = sorted(values)
-    return {"p50": ordered[len(ordered) // 2], "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))],
-            "max": ordered[-1]} if ordered else {}
+    return {"purity": share(item.class_name == class_name for item in inside),
+            "recovery": share(ends[item.number] == number for item in truth if item.class_name == class_name)}
 
 
 def lines(figures: Optional[Dict[str, Any]]) -> List[str]:
@@ -127,5 +121,5 @@ def lines(figures: Optional[Dict[str, Any]]) -> List[str]:
             "{by_anothers_pulse}), end of the belt {end_of_belt} (fired at, not hit: {not_hit})".format(**figures)]
     for name, one in figures["per_bin"].items():
         text.append("    bin {:<10s} purity {:>8s}  recovery {:>8s}".format(
-            name, "-" if one["purity"] is None else "{:.2%}".format(one["purity"]), "{:.2%}".format(one["recovery"])))
+            name, percent(one["purity"]), percent(one["recovery"])))
     return text

@@ -51,7 +51,8 @@ def find_lane(settings: Settings, name: str) -> Lane:
 
 def fire(settings: Settings, lane: Lane, pulses: int, every_s: float, state: str) -> int:
     """The pulses, by the same process that fires when a belt is sorted; its valves close however this one ends."""
-    clock, results, news = Clock(), [], threading.Condition()  # type: ignore[var-annotated]
+    clock, news = Clock(), threading.Condition()
+    results: List[Result] = []
 
     def told(result: Result) -> None:
         with news:
@@ -63,10 +64,11 @@ def fire(settings: Settings, lane: Lane, pulses: int, every_s: float, state: str
     try:
         for number in range(pulses):
             ejector.schedule(number + 1, "fire", clock.mono_s() + (every_s if number else 0.0))
+            until_s = clock.mono_s() + every_s + 5
             with news:
-                if not news.wait_for(lambda expected=number + 1: len(results) >= expected,  # type: ignore[misc]
-                                     every_s + 5):
-                    raise OutputError("{}: nothing came back from the process that fires".format(lane.output))
+                while len(results) <= number:
+                    if not news.wait(until_s - clock.mono_s()):
+                        raise OutputError("{}: nothing came back from the process that fires".format(lane.output))
             _say(lane, number + 1, results)
         clock.wait(threading.Event(), (lane.pulse_ms + settings.ejector.min_gap_ms) / 1000)
     finally:

@@ -5,18 +5,12 @@ works or waits for frames the process hears so; when the loop is stuck in one fr
 stopped or killed, the process closes all valves.
 """
 
-import json
-import os
-import queue
-import subprocess
-import sys
 import threading
-import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-import edge
 from edge import settings
 from edge.clock import Clock
+from edge.ejector.process import HUNG_S, Process
 from edge.ejector.schedule import DROPPED, FAILED, FIRED, MERGED, MISSED, Result
 from edge.errors import OutputError
 from edge.health import State
@@ -24,10 +18,7 @@ from edge.logs import log
 
 STUCK_S = 3.0  # a frame takes no longer, unless the loop hangs
 DEAD_S = 2.0  # the process closes all valves when it has heard nothing for so long
-HUNG_S = 3.0  # a process that has said nothing for so long is replaced
 PING_S = 0.25
-OPEN_S = 15.0  # opening Jetson.GPIO takes seconds
-END_S = 4.0  # for closing the valves
 AGAIN_S = 0.5
 FINISH_S = 60.0
 GIVE_UP_S = 120.0  # what crossed the line so long ago is not on the belt any more
@@ -59,8 +50,7 @@ class Ejector(NoEjector):
     """Schedules items; told(result) is called for each, from a thread of its own."""
 
     def __init__(self, wishes: settings.Ejector, told: Told, conditions: State, clock: Clock = Clock()):
-        """Raises OutputError when an output cannot be opened.
-        """
+        """Raises OutputError when an output cannot be opened."""
         self._wishes, self._told, self._conditions, self._clock = wishes, told, conditions, clock
         self._lane_of = {lane.class_name: number for number, lane in enumerate(wishes.lane)}
         self._wheel_s = float("-inf")
@@ -73,10 +63,10 @@ class Ejector(NoEjector):
         self._missed: Optional[Result] = None  # the latest that no line was written for
         self.counts = {FIRED: 0, MERGED: 0, MISSED: 0, DROPPED: 0, FAILED: 0}
         try:
-            process = _Process(self._hello(), self._hear)
+            process = Process(self._hello(), self._hear)
         except OSError as os_error:
             raise OutputError("[ejector] the process that fires does not start: {}".format(os_error))
-        self._process: Optional[_Process] = process
+        self._process: Optional[Process] = process
         error = process.wait_ready()
         if error is not None:
             process.close(True)
@@ -192,7 +182,7 @@ class Ejector(NoEjector):
             if process is None or (not process.alive and now_s - before_s < HUNG_S / 2):
                 self._replace(process)
 
-    def _replace(self, old: "Optional[_Process]") -> None:
+    def _replace(self, old: Optional[Process]) -> None:
         """One attempt to start a new process in place of one that is no use any more."""
         if old is not None:
             self._process = None
@@ -200,7 +190,7 @@ class Ejector(NoEjector):
                                                   "valves closed".format(old.what_happened))
             old.close(True)
         try:
-            process = _Process(self._hello(), self._hear)
+            process = Process(self._hello(), self._hear)
             error = process.wait_ready()
             if error is not None:
                 process.close(True)
@@ -253,94 +243,3 @@ class Ejector(NoEjector):
         if self.counts[DROPPED]:
             log.warning("ejector: %d items that were on their way are not ejected, for the run ended or the loop hung "
                         "first", self.counts[DROPPED])
-
-
-class _Process:
-    """One worker and its two pipes."""
-
-    def __init__(self, hello: Dict[str, Any], hear: Callable[[Dict[str, Any]], None]):
-        environ = dict(os.environ)
-        folder = os.path.dirname(os.path.dirname(os.path.abspath(edge.__file__)))
-        environ["PYTHONPATH"] = os.pathsep.join([folder] + [p for p in [environ.get("PYTHONPATH")] if p])
-        self._process = subprocess.Popen([sys.executable, "-m", "edge.ejector.worker"], env=environ,
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         start_new_session=os.name == "posix")  # Ctrl-Z, or a terminal that is closed
-        self._hear, self._error = hear, None  # type: ignore[var-annotated]
-        self._ready, self.ended = threading.Event(), threading.Event()
-        self._heard_s = time.monotonic()
-        self._outbox: "queue.Queue[Optional[Dict[str, Any]]]" = queue.Queue()
-        self.say(hello)
-        self._threads = [threading.Thread(target=work, name="ejector's words", daemon=True)
-                         for work in (self._listen, self._write)]
-        for thread in self._threads:
-            thread.start()
-
-    def wait_ready(self) -> Optional[str]:
-        """None when it is ready to fire, else why it is not."""
-        self._ready.wait(OPEN_S)
-        self._heard_s = time.monotonic()
-        if self._error is not None:
-            return str(self._error)
-        return None if self._ready.is_set() and self.alive else "the process that fires does not start"
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs, and said so lately."""
-        return time.monotonic() - self._heard_s < HUNG_S and self._process.poll() is None
-
-    @property
-    def what_happened(self) -> str:
-        """To one that is not alive."""
-        return "hangs" if self._process.poll() is None else "has died (exit code {})".format(self._process.returncode)
-
-    def say(self, message: Optional[Dict[str, Any]]) -> None:
-        """A line to it, by a thread that may wait for it; None: nothing."""
-        if message is not None:
-            self._outbox.put(message)
-
-    def _write(self) -> None:
-        assert self._process.stdin is not None
-        try:
-            for message in iter(self._outbox.get, None):
-                self._process.stdin.write((json.dumps(message) + "\n").encode("utf-8"))
-                self._process.stdin.flush()
-        except OSError:  # it is gone: alive says so
-            pass
-        try:
-            self._process.stdin.close()
-        except OSError:
-            pass
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for raw in self._process.stdout:
-            try:
-                message = json.loads(raw.decode("utf-8"))
-            except ValueError:  # none of its words
-                continue
-            self._heard_s = time.monotonic()
-            if "ready" in message:
-                self._ready.set()
-            elif "error" in message:
-                self._error = message["error"]
-            elif "ended" in message:
-                self.ended.set()
-            elif message:
-                self._hear(message)
-        self._ready.set()
-        self.ended.set()
-
-    def close(self, hangs: bool) -> None:
-        """Its pipe closes, upon which it closes its valves and ends; what hangs is killed."""
-        assert self._process.stdout is not None
-        self._outbox.put(None)
-        if hangs:
-            self._process.kill()
-        try:
-            self._process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for thread in self._threads:
-            thread.join(END_S)
-        self._process.stdout.close()

@@ -233,7 +233,7 @@ def _listen(worker: Worker) -> None:
 def _real_time() -> None:
     """Before all ordinary work, where this user may; else as punctual as an ordinary process is."""
     try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(REALTIME_PRIORITY))  # type: ignore[attr-defined]
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(REALTIME_PRIORITY))  # type: ignore[attr-defined]  # Linux alone
     except (AttributeError, OSError):
         pass
 

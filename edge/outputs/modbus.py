@@ -258,7 +258,7 @@ def _client_class(name: str) -> Tuple[Any, str]:
         try:
             from pymodbus.client import ModbusTcpClient
         except ImportError:  # 2.x, the last for Python 3.6
-            from pymodbus.client.sync import ModbusTcpClient  # type: ignore[no-redef]
+            from pymodbus.client.sync import ModbusTcpClient  # type: ignore[no-redef]  # older
     except ImportError:
         raise OutputError("{}: pymodbus is missing; run `python3 -m pip install pymodbus`".format(name))
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # what fails is said by us, once

@@ -151,19 +151,19 @@ def test_a_new_process_knows_how_the_belt_moved_before(told, conditions):
 def test_when_no_process_can_be_started_it_goes_on_trying_and_says_so(told, conditions, monkeypatch):
     ejector = Ejector(wishes(LANE), told, conditions)
     try:
-        real, tried = link._Process, []
+        real, tried = link.Process, []
 
         def fails(*arguments):
             tried.append(1)
             raise OSError(12, "Cannot allocate memory")
-        monkeypatch.setattr(link, "_Process", fails)
+        monkeypatch.setattr(link, "Process", fails)
         ejector._process._process.kill()
         until(lambda: len(tried) > 1)
         assert "Cannot allocate memory" in conditions.trouble("ejector")
         ejector.belt(0.5, time.monotonic())
         ejector.schedule(1, "metal", time.monotonic() - 200.0)  # long off the belt
         until(lambda: told.what(1) == FAILED)
-        monkeypatch.setattr(link, "_Process", real)
+        monkeypatch.setattr(link, "Process", real)
         until(lambda: not conditions.trouble("ejector"), within_s=20)
     finally:
         ejector.close(False, NEVER)

@@ -7,6 +7,7 @@
       PictureError                1  one picture is bad; costs that item, never the run
       BundleError                 1  a model bundle that is missing, damaged or does not check
       BackendError                1  a classifier that cannot be opened or fails
+        PlanError                 1  a TensorRT engine on the disk that is damaged or not for this machine
       OutputError                 1  an ejector's output or an input pin that is not there
       JournalError                1  the state folder is read-only, full, locked or from a newer version
 
@@ -44,6 +45,10 @@ class BundleError(ScrapsortError):
 
 class BackendError(ScrapsortError):
     """A classifier backend that cannot be opened, or that failed."""
+
+
+class PlanError(BackendError):
+    """A TensorRT engine on the disk that is damaged, or not for this machine."""
 
 
 class OutputError(ScrapsortError):

@@ -7,8 +7,9 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from edge.errors import SettingsError
 
 SYSTEM_FILE = "/etc/scrapsort/scrapsort.toml"
-BACKENDS = ("auto", "onnxruntime")
+BACKENDS = ("auto", "tensorrt", "onnxruntime")
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
+CUDA_MEMORY = ("copy", "mapped")
 GATE_MODES = ("auto", "every", "interval", "belt", "trigger")
 DIRECTIONS = ("left", "right", "up", "down")
 
@@ -52,6 +53,7 @@ class Model(NamedTuple):
     bundle: str = ""
     backend: str = "auto"
     precision: str = "auto"
+    cuda_memory: str = "copy"  # of the tensorrt backend: copy, or mapped where GPU and CPU share their memory
 
 
 class Decision(NamedTuple):
@@ -144,6 +146,7 @@ RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
     ("journal", "keep_free_mb"): (0, 10000000),
     ("model", "backend"): BACKENDS,
     ("model", "precision"): PRECISIONS,
+    ("model", "cuda_memory"): CUDA_MEMORY,
 }
 
 # Named in the design, not in this version: refused by name rather than ignored

@@ -5,7 +5,7 @@ The public methods check state and shapes and call _open, _infer and _close, whi
 
 import ctypes
 import time
-from typing import Any, List, NamedTuple, Sequence
+from typing import Any, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Classifier:
         self.precision = role.partition("_")[0]  # fp32, fp16, int8
         self.device = ""  # what really computes, as the backend reports it once open
         self.notes: List[str] = []  # what the user should know: fall-backs and their reasons
+        self.timed = False  # True: stages_ms holds, after each classify, what each stage of its last view took
+        self.stages_ms: Dict[str, float] = {}  # such as copy in, kernel, infer, copy out
         self._preprocessor = Preprocessor(bundle.input)
         self._image = np.zeros(bundle.input.shape, np.float32)
         self._logits = np.zeros((MAX_VIEWS, len(bundle.classes)), np.float32)
@@ -82,7 +84,7 @@ class Classifier:
         preprocess_s = infer_s = 0.0
         for row, view in enumerate(views):
             started = time.perf_counter()
-            self._preprocessor(view, self._image)
+            self._prepare(view)
             prepared = time.perf_counter()
             self._run(row)
             preprocess_s += prepared - started
@@ -93,7 +95,7 @@ class Classifier:
     def classify_resized(self, image_rgb: np.ndarray) -> Answer:
         """Classify one golden picture, (H, W, 3) uint8 RGB of the network's own size."""
         started = time.perf_counter()
-        self._preprocessor.normalise(image_rgb[:, :, ::-1], self._image)
+        self._prepare_resized(image_rgb)
         prepared = time.perf_counter()
         self._run(0)
         return Answer(self._logits[:1], self._features[:1], (prepared - started) * 1000,
@@ -103,6 +105,14 @@ class Classifier:
         if not self._is_open:
             raise BackendError("{}: classify before open or after close".format(self.backend))
         self._infer(row)
+
+    def _prepare(self, view: np.ndarray) -> None:
+        """Bring a view to where _infer reads it: here to self._image. Raises ValueError for what is no picture."""
+        self._preprocessor(view, self._image)
+
+    def _prepare_resized(self, image_rgb: np.ndarray) -> None:
+        """As _prepare, of (H, W, 3) uint8 RGB of the network's own size."""
+        self._preprocessor.normalise(image_rgb[:, :, ::-1], self._image)
 
     def _open(self) -> None:
         """Load the model, bind self._image, self._logits and self._features, set self.device."""

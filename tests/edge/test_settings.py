@@ -18,7 +18,7 @@ DEFAULTS = {
     "gate": {"mode": "auto", "line": 0.5, "direction": "left", "views": 3, "min_area_px": 900, "belt_speed_mps": 0.0,
              "pixels_per_metre": 0.0, "trigger": "", "trigger_delay_ms": 0.0, "encoder": "",
              "encoder_pulses_per_metre": 0.0},
-    "model": {"bundle": "", "backend": "auto", "precision": "auto"},
+    "model": {"bundle": "", "backend": "auto", "precision": "auto", "cuda_memory": "copy"},
     "decision": {"threshold": 0.0, "stranger": True, "per_class": {}},
     "journal": {"state": "", "commit_s": 1.0, "commit_items": 32, "keep_free_mb": 500},
     "review": {"override": False, "active_learning": False},
@@ -90,6 +90,7 @@ def test_every_value_is_read(tmp_path):
         bundle = "b.tar"
         backend = "onnxruntime"
         precision = "fp16"
+        cuda_memory = "mapped"
         [decision]
         threshold = 1
         stranger = false
@@ -113,7 +114,7 @@ def test_every_value_is_read(tmp_path):
     assert settings.gate == ("belt", 0.25, "up", 2, 400, 0.5, 1600.0, "gpio:7", 12.0, "modbus:plc/40", 1000.0)
     assert settings.ejector == (True, 15.0, 5.0, "queue", (("plastic", 1, "gpio:17", 0.8, 12.0, 50.5),
                                                       ("review", 0, "log:", 0.0, 0.0, 60.0)))
-    assert settings.model == ("b.tar", "onnxruntime", "fp16")
+    assert settings.model == ("b.tar", "onnxruntime", "fp16", "mapped")
     assert settings.decision == (1.0, False, {"plastic": 0.9, "glass": 0.0})
     assert settings.journal == ("/var/x", 0.25, 8, 0)
     assert settings.review == (True, True)

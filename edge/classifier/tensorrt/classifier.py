@@ -1,6 +1,6 @@
 """A plan on the GPU, with buffers that exist from open to close."""
 
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -88,6 +88,14 @@ class TensorRtClassifier(Classifier):
         cuda.call(self._work_timed if self.timed else self._work, self._timeout_s, "inference")
         for output, array in zip(self._outputs, (self._logits, self._features)):
             np.copyto(array[row:row + 1], output.host)
+
+    def layers(self) -> Dict[str, int]:
+        """How many layers run in which precision, as far as TensorRT tells. Raises BackendError."""
+        cuda, engine = self._cuda, self._engine
+        if cuda is None or engine is None:
+            raise BackendError("tensorrt: is closed")
+        counts: Dict[str, int] = cuda.call(engine.layers, OPEN_S, "the inspector")
+        return counts
 
     def _work(self) -> None:
         """On the owner thread: all of it is queued on one stream, which is then waited for."""

@@ -1,6 +1,8 @@
 """Processes of our own: they run our code wherever they are started, and only their words come out of their stdout."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -40,8 +42,8 @@ def test_another_edge_in_the_current_folder_and_a_library_that_prints_do_not_dis
 def test_it_is_found_though_the_search_path_names_it_by_the_folder_of_then(tmp_path, monkeypatch):
     """As after `cd repository; python3`, with an empty entry for the current folder, and then another one."""
     folder = os.path.dirname(os.path.dirname(os.path.abspath(children.__file__)))
-    monkeypatch.setattr("sys.path", [entry for entry in os.sys.path if entry and os.path.abspath(entry) != folder])
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry and os.path.abspath(entry) != folder])
     monkeypatch.chdir(str(tmp_path))
-    process = children.start("edge.ejector.worker")
-    said, _ = process.communicate(b"", timeout=60)  # nothing is asked of it: it ends, by its own code
-    assert (said, process.returncode) == (b"", 1)
+    process = children.start("edge.ejector.worker", stderr=subprocess.PIPE)
+    said = process.communicate(b"", timeout=60)  # nothing is asked of it: it ends, by its own code and without a word
+    assert (said, process.returncode) == ((b"", b""), 1)

@@ -67,6 +67,7 @@ def test_a_simulated_belt_with_an_ejector_to_its_last_item(state, tmp_path):
     assert err.count("output log:review on") == err.count("output log:review off") == len(rows)
     with open(str(state / "status.json")) as file:
         status = json.load(file)
+    assert status["state"] == str(state)  # where another terminal finds the lock
     assert status["ejector"]["fired"] == len(rows) and status["ended_by"] == "end of source"
     assert status["conditions"]["output log:review"]["ok"] and status["conditions"]["ejector"]["ok"]
 

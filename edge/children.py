@@ -18,7 +18,9 @@ def start(module: str, **more: Any) -> Any:
     session of its own, so that Ctrl-C, Ctrl-Z and the end of a terminal are for this process alone. Raises OSError.
     """
     folder = os.path.dirname(os.path.dirname(os.path.abspath(edge.__file__)))
-    path = sys.path if folder in sys.path else sys.path + [folder]  # an empty entry is the current folder of then
+    path = [entry for entry in sys.path if entry]  # an empty one is whatever folder is the current one now
+    if folder not in path:
+        path.insert(0, folder)
     return subprocess.Popen([sys.executable, "-c", _START.format(module), json.dumps(path)], stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, start_new_session=os.name == "posix", **more)
 

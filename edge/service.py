@@ -52,6 +52,7 @@ class Service:
 
     def __exit__(self, *exc: Any) -> None:
         self._opened.close()
+        self.notifier.close()
         logs.flush()
 
     # ---------------------------------------------------------------- one belt
@@ -161,6 +162,7 @@ def hold_back(error: ScrapsortError, path: str, clock: Clock = Clock()) -> bool:
     again = "; tried again in {:.0f} s, or when {} changes".format(pause_s, path or "the settings") if pause_s else ""
     log.error("%s%s", text_of(error), again)
     notifier.status("failed: {}{}".format(text_of(error), again))
+    notifier.close()
     until_s, before = clock.mono_s() + pause_s, _stamp(path)
     while clock.mono_s() < until_s and _stamp(path) == before:
         time.sleep(min(1.0, max(0.0, until_s - clock.mono_s())))

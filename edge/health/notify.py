@@ -69,6 +69,12 @@ class Notifier:
         """The end has begun. Safe in a signal's handler."""
         self._send("STOPPING=1\nSTATUS={}".format(_line(why)))
 
+    def close(self) -> None:
+        """Say nothing any more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
     def _send(self, text: str) -> None:
         if self._socket is None:
             return

@@ -126,12 +126,14 @@ class Bed:
 
     def run(self, *command, check=True, timeout=120.0):
         """A command in the bed: (exit code, stdout, stderr)."""
-        done = subprocess.run(["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "--", "env", "-i",
-                               "PATH=" + PATH] + [str(one) for one in command], stdin=subprocess.DEVNULL,
+        enter = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "--", "env", "-i",
+                 "PATH=" + PATH]
+        done = subprocess.run(enter + [str(one) for one in command], stdin=subprocess.DEVNULL,  # noqa: UP022
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=timeout)
         out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
         if check and done.returncode:
-            raise AssertionError("{} ended with {}: {}{}".format(" ".join(map(str, command)), done.returncode, out, err))
+            raise AssertionError("{} ended with {}: {}{}".format(" ".join(map(str, command)), done.returncode, out,
+                                                                 err))
         return done.returncode, out, err
 
     def path(self, path):

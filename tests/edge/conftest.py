@@ -8,10 +8,12 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import types
 
 import numpy as np
 import pytest
+import tensorrt_doubles
 
 from edge.bundles import Bundle, seal
 from edge.clock import Clock
@@ -234,6 +236,18 @@ def small_disk(tmp_path):
     yield types.SimpleNamespace(
         path=path, read_only=lambda: subprocess.check_call(["mount", "-o", "remount,ro", path]))
     subprocess.check_call(["umount", "-l", path])
+
+
+# ---------------------------------------------------------------- TensorRT and CUDA
+
+@pytest.fixture(params=tensorrt_doubles.GENERATIONS)
+def doubles(request, tmp_path, monkeypatch):
+    """The doubles of TensorRT and pycuda, of each generation in turn, found by this process."""
+    made = tensorrt_doubles.Doubles(request.param, tmp_path)
+    made.install(monkeypatch)
+    yield made
+    for name in tensorrt_doubles.MODULES:
+        sys.modules.pop(name, None)
 
 
 # ---------------------------------------------------------------- network

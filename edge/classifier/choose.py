@@ -49,7 +49,7 @@ class Candidate(NamedTuple):
         try:
             classifier.open()
             if self.device and classifier.device != self.device:
-                raise DeviceError(classifier.notes[-1] if classifier.notes else "{} could not be used".format(self.device))
+                raise DeviceError((classifier.notes or ["{} could not be used".format(self.device)])[-1])
             check(classifier, golden)
         except BaseException:
             classifier.close()
@@ -76,13 +76,15 @@ def candidates(bundle: Bundle, backend: str = "auto", precision: str = "auto", s
     reasons: List[str] = []
     remarks: List[str] = []
     if backend != "onnxruntime" and (state or backend == "tensorrt"):
-        usable, reasons, remarks = _of_plans(bundle, precision, state, cuda_memory)
+        usable, reasons, remarks = _of_plans(bundle, precision, plans.folder_of(state), cuda_memory)
+        if backend == "tensorrt":
+            reasons, remarks = reasons + remarks, []
     if backend != "tensorrt":
         try:
             usable = usable + _of_onnx(bundle, precision)
-        except BackendError as error:  # it is not installed: what else there is has nothing to fall back to
-            reasons = reasons + [str(error)]
-    return Choice(usable, reasons, remarks if backend == "auto" else [])
+        except BackendError as error:  # it is not installed
+            remarks = remarks + ["nothing to fall back to: {}".format(error)]
+    return Choice(usable, reasons, remarks)
 
 
 def open_classifier(bundle: Bundle, backend: str = "auto", precision: str = "auto", state: str = "",
@@ -146,9 +148,8 @@ def explain(bundle: Bundle, backend: str = "auto", precision: str = "auto", stat
     return ["in this order: {}".format(order or "nothing")] + choice.reasons + choice.remarks
 
 
-def _of_plans(bundle: Bundle, precision: str, state: str, cuda_memory: str) -> Choice:
-    """The TensorRT plans of this bundle that fit this machine."""
-    folder = plans.folder_of(state)
+def _of_plans(bundle: Bundle, precision: str, folder: str, cuda_memory: str) -> Choice:
+    """The TensorRT plans of this bundle in folder that fit this machine."""
     precisions = [name for name in plans.SIMPLER
                   if plans.ROLE_OF[name] in bundle.files and precision in ("auto", name)]
     found: List[plans.Plan] = []
@@ -226,7 +227,7 @@ def _of_onnx(bundle: Bundle, precision: str) -> List[Candidate]:
 def _nothing(bundle: Bundle, backend: str, precision: str, reasons: Sequence[str]) -> Exception:
     """The error when there is no candidate at all."""
     if backend == "tensorrt":
-        return BackendError(_with_remedy("; ".join(reasons)))
+        return BackendError("; ".join(reasons))
     try:
         providers()
     except BackendError as error:

@@ -219,7 +219,8 @@ class Failover(Classifier):
         if self._ready is None and listing == before and (listing != self._seen or self._again):
             self._seen, self._again = listing, False  # the same twice: nobody is just writing there
             self._look_for_better()
-            self._tell()
+            if self._ready is None:  # else it is told when it is in use
+                self._tell()
 
     def _look_for_better(self) -> None:
         """Open the best candidate that is better than what answers, and have it wait for the next item."""

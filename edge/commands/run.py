@@ -10,7 +10,8 @@ from typing import Any, Callable, Optional
 import edge
 from edge import settings as settings_module
 from edge.bundles import Bundle
-from edge.classifier import Classifier, open_classifier
+from edge.classifier import Classifier
+from edge.classifier.failover import open_for_run
 from edge.clock import Clock
 from edge.commands import common
 from edge.commands.common import log
@@ -60,11 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
         bundle = common.open_bundle(arguments, settings, state)
         decider = Decider.from_settings(bundle, settings.decision.threshold, settings.decision.per_class,
                                         settings.decision.stranger)
-        classifier = opened.enter_context(open_classifier(bundle, settings.model.backend, settings.model.precision))
-        report = _report(arguments, classifier, clock, stop)
         conditions = State(status_path(state), clock, source=shown(settings.source.uri),
-                           model="{} {}".format(bundle.name, bundle.version), backend=classifier.backend,
-                           precision=classifier.precision)
+                           model="{} {}".format(bundle.name, bundle.version))
+        classifier = opened.enter_context(open_for_run(bundle, settings.model, state, conditions, clock))
+        report = _report(arguments, classifier, clock, stop)
         conditions.counters("items", report.summary.counters)
         journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
                           settings.journal.keep_free_mb, clock, report.committed)

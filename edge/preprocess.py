@@ -28,6 +28,37 @@ class InputSpec(NamedTuple):
         return (1, 3, self.height_px, self.width_px)
 
 
+class Placement(NamedTuple):
+    """Which part of a picture is seen, and which part of the network's input it fills, in pixels."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether areas are averaged: neither side grows. Else it is bilinear."""
+        return self.h >= self.height and self.w >= self.width
+
+
+def place(spec: InputSpec, height_px: int, width_px: int) -> Placement:
+    """Where a picture of a size goes by the spec's resize rule; preprocess.cu goes by the same."""
+    high, wide = spec.height_px, spec.width_px
+    if spec.resize == "crop":  # the largest middle part with the network's aspect ratio
+        h, w = max(1, min(height_px, width_px * high // wide)), max(1, min(width_px, height_px * wide // high))
+        return Placement((width_px - w) // 2, (height_px - h) // 2, w, h, 0, 0, wide, high)
+    if spec.resize == "letterbox":  # the whole picture, its aspect kept
+        scale = min(high / height_px, wide / width_px)
+        h, w = max(1, int(round(height_px * scale))), max(1, int(round(width_px * scale)))
+        return Placement(0, 0, width_px, height_px, (wide - w) // 2, (high - h) // 2, w, h)
+    return Placement(0, 0, width_px, height_px, 0, 0, wide, high)
+
+
 class Preprocessor:
     """Turns pictures into the network's input, with every intermediate buffer allocated once.
 
@@ -62,31 +93,20 @@ class Preprocessor:
         if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8 or not image_bgr.size:
             raise ValueError("picture of shape {} and type {}: (h, w, 3) uint8 BGR is needed".format(
                 image_bgr.shape, image_bgr.dtype))
-        out, rule = self._resized, self.spec.resize
-        if rule == "crop":
-            image_bgr = _middle(image_bgr, self.spec.height_px, self.spec.width_px)
-        elif rule == "letterbox":
-            out = self._letterbox_view(image_bgr)
-        height, width = out.shape[:2]
-        if image_bgr.shape[:2] == (height, width):
+        at = place(self.spec, *image_bgr.shape[:2])
+        image_bgr = image_bgr[at.y:at.y + at.h, at.x:at.x + at.w]
+        out = self._resized[at.top:at.top + at.height, at.left:at.left + at.width]
+        if self.spec.resize == "letterbox":
+            self._resized.fill(LETTERBOX_GREY)
+        if image_bgr.shape == out.shape:
             np.copyto(out, image_bgr)
         else:
-            shrinks = image_bgr.shape[0] >= height and image_bgr.shape[1] >= width
-            interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            interpolation = cv2.INTER_AREA if at.shrinks else cv2.INTER_LINEAR
             if out.flags["C_CONTIGUOUS"]:
-                cv2.resize(image_bgr, (width, height), dst=out, interpolation=interpolation)
+                cv2.resize(image_bgr, (at.width, at.height), dst=out, interpolation=interpolation)
             else:
-                np.copyto(out, cv2.resize(image_bgr, (width, height), interpolation=interpolation))
+                np.copyto(out, cv2.resize(image_bgr, (at.width, at.height), interpolation=interpolation))
         return self._resized
-
-    def _letterbox_view(self, image_bgr: np.ndarray) -> np.ndarray:
-        """The part of the buffer that the picture fills with its aspect kept; the rest is made grey."""
-        height, width = image_bgr.shape[:2]
-        scale = min(self.spec.height_px / height, self.spec.width_px / width)
-        h, w = max(1, int(round(height * scale))), max(1, int(round(width * scale)))
-        top, left = (self.spec.height_px - h) // 2, (self.spec.width_px - w) // 2
-        self._resized.fill(LETTERBOX_GREY)
-        return self._resized[top:top + h, left:left + w]
 
     def normalise(self, resized_bgr: np.ndarray, out: np.ndarray) -> None:
         """Fill out, (1, 3, H, W) float32 RGB, from (H, W, 3) uint8 BGR of the network's size."""
@@ -100,11 +120,3 @@ class Preprocessor:
         for channel, table in enumerate(self._tables):
             cv2.extractChannel(resized_bgr, 2 - channel, self._plane)
             cv2.LUT(self._plane, table, out[0, channel])
-
-
-def _middle(image_bgr: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
-    """The largest middle part with the network's aspect ratio, as a view."""
-    height, width = image_bgr.shape[:2]
-    h, w = min(height, width * height_px // width_px), min(width, height * width_px // height_px)
-    top, left = (height - max(h, 1)) // 2, (width - max(w, 1)) // 2
-    return image_bgr[top:top + max(h, 1), left:left + max(w, 1)]

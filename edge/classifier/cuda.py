@@ -29,8 +29,8 @@ class Buffer:
         flags = driver.host_alloc_flags.DEVICEMAP if mapped else 0
         self.host: np.ndarray = driver.pagelocked_empty(shape, dtype, mem_flags=flags)
         self.host.fill(0)
-        self._device: Any = None if mapped else driver.mem_alloc(self.host.nbytes)
-        address: Any = self.host.base.get_device_pointer() if mapped else self._device  # type: ignore[union-attr]
+        self._allocation: Any = None if mapped else driver.mem_alloc(self.host.nbytes)
+        address: Any = self.host.base.get_device_pointer() if mapped else self._allocation  # type: ignore[union-attr]
         self.address = int(address)
 
     @property
@@ -55,9 +55,9 @@ class Buffer:
 
     def free(self) -> None:
         """Give the memory back; host must not be used any more."""
-        if self._device is not None:
-            self._device.free()
-            self._device = None
+        if self._allocation is not None:
+            self._allocation.free()
+            self._allocation = None
         owner: Any = self.host.base
         self.host = np.empty(0, self.host.dtype)
         owner.free()

@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+import subprocess
 import sys
 
 from edge import plans
 from edge.bundles import Bundle
 
-HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "doubles")
+TESTS = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(TESTS))
+HERE = os.path.join(TESTS, "doubles")
 GENERATIONS = ("8_2", "8_5", "10", "11")
 MODULES = ("tensorrt", "tensorrt_core", "pycuda", "pycuda.driver")
 
@@ -25,6 +28,13 @@ class Doubles:
         """os.environ of a process that shall find the doubles."""
         python_path = os.pathsep.join(self.paths + [p for p in [os.environ.get("PYTHONPATH")] if p])
         return dict(os.environ, PYTHONPATH=python_path, **dict(self._files, **more))
+
+    def run(self, *arguments, **environment):
+        """`python3 -m …` with the doubles: its exit code, standard output and standard error."""
+        done = subprocess.run([sys.executable, "-m"] + [str(argument) for argument in arguments], cwd=ROOT,  # noqa: UP022
+                              env=self.environment(**environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              check=False)
+        return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
 
     def install(self, monkeypatch):
         """Make this process find them."""

@@ -54,7 +54,7 @@ def test_the_version_is_the_same_everywhere():
 
 def test_every_package_with_code_is_installed():
     found = set()
-    for top in ("edge", "trainer", "benchmarks"):
+    for top in ("edge", "trainer", "benchmarks", "engines"):
         for folder, _, files in os.walk(os.path.join(ROOT, top)):
             if any(name.endswith(".py") for name in files):
                 found.add(os.path.relpath(folder, ROOT).replace(os.sep, "."))

@@ -1,6 +1,8 @@
 """The TensorRT backend on the doubles of all API generations, which compute real answers in the buffers they get."""
 
 import gc
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -11,7 +13,7 @@ import pytest
 import tensorrt_doubles
 
 from edge.bundles import Bundle
-from edge.classifier import golden
+from edge.classifier import golden, kernel
 from edge.classifier.onnxruntime import OnnxRuntimeClassifier
 from edge.classifier.tensorrt import TensorRtClassifier
 from edge.classifier.tensorrt import classifier as classifier_module
@@ -26,6 +28,32 @@ def plan(doubles, make_bundle, tmp_path):
 @pytest.fixture
 def bundle(make_bundle):
     return Bundle(make_bundle())
+
+
+@pytest.fixture(autouse=True)
+def without_compiler(monkeypatch):
+    """These tests say themselves when there is a kernel."""
+    def refuse(*arguments):
+        raise BackendError("no compiler")
+    monkeypatch.setattr(kernel, "compile_kernel", refuse)
+
+
+@pytest.fixture(scope="session")
+def twin_path(tmp_path_factory):
+    compiler = shutil.which("g++") or shutil.which("c++")
+    if compiler is None:
+        pytest.skip("no C++ compiler here for the kernel's twin on the CPU: install g++")
+    path = str(tmp_path_factory.mktemp("twin") / "preprocess.so")
+    subprocess.check_call([compiler, "-x", "c++", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-o", path,
+                           kernel.SOURCE])
+    return path
+
+
+@pytest.fixture
+def twin(twin_path, monkeypatch):
+    """The kernel compiles, and the GPU takes it."""
+    monkeypatch.setenv("PYCUDA_DOUBLE_TWIN", twin_path)
+    monkeypatch.setattr(kernel, "compile_kernel", lambda capability, folder: kernel.Compiled(b"cubin", "", "twin"))
 
 
 def pictures(count):
@@ -51,6 +79,40 @@ def test_both_kinds_of_memory_give_the_same_answers(bundle, plan, doubles, memor
         assert all(buffer.mapped == (memory == "mapped") for buffer in classifier._cuda.buffers)
 
 
+@pytest.mark.parametrize("memory", ["copy", "mapped"])
+def test_the_kernel_makes_the_input_of_pictures_of_any_size(bundle, plan, twin, memory):
+    views = pictures(4) + [pictures(1)[0][3:18, 5:22], pictures(1)[0][:, ::-1]]  # parts of a larger one; mirrored
+    with OnnxRuntimeClassifier(bundle, "fp16").open() as expected, TensorRtClassifier(bundle, plan, memory) as got:
+        wanted, answer = expected.classify(views), got.classify(views)
+        assert np.abs(answer.logits - wanted.logits).max() < 1e-5 and got.notes == []
+        assert golden.check(got, bundle.golden()).agreed == 5
+        got._function._run = lambda packed: None  # it is the kernel that has done it: without it nothing is
+        assert np.abs(got.classify(views).logits - wanted.logits).max() > 0.1
+
+
+def test_what_is_too_large_for_the_gpu_s_buffer_goes_over_the_cpu(bundle, plan, twin, monkeypatch):
+    monkeypatch.setattr(classifier_module, "FRAME_BYTES", 3 * 30 * 30)
+    views = pictures(3)  # 30 wide: the first two fit
+    with OnnxRuntimeClassifier(bundle, "fp16").open() as expected, TensorRtClassifier(bundle, plan) as got:
+        for order in (views, views[::-1]):
+            assert np.abs(got.classify(order).logits - expected.classify(order).logits).max() < 1e-5
+
+
+def test_a_kernel_that_cannot_be_had_is_noted_and_the_cpu_does_it(bundle, plan, twin, monkeypatch):
+    monkeypatch.delenv("PYCUDA_DOUBLE_TWIN")
+    with TensorRtClassifier(bundle, plan) as classifier:
+        assert golden.check(classifier, bundle.golden()).agreed == 5
+        assert classifier.notes == ["the CPU preprocesses: the GPU does not take the kernel: cuModuleLoadDataEx "
+                                    "failed: no kernel image is available for execution on the device"]
+
+
+@pytest.mark.parametrize("view", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8),
+                                  np.zeros((5, 5, 3), np.float32), np.zeros((0, 5, 3), np.uint8)])
+def test_what_is_no_picture_is_refused_before_the_gpu(bundle, plan, twin, view):
+    with TensorRtClassifier(bundle, plan) as classifier, pytest.raises(ValueError, match="uint8 BGR is needed"):
+        classifier.classify([view])
+
+
 def test_mapped_memory_is_refused_on_a_gpu_with_memory_of_its_own(bundle, plan, doubles, monkeypatch):
     monkeypatch.setenv("PYCUDA_DOUBLE_DEVICE", "NVIDIA Tegra X1/5.3/0")
     with pytest.raises(BackendError, match="cuda_memory = mapped: NVIDIA Tegra X1 has memory of its own; use copy"):
@@ -65,14 +127,15 @@ def test_everything_is_freed_on_the_thread_that_owns_the_context(bundle, plan, d
     classifier.close()
     counters = doubles.driver.counters
     assert counters["allocated"] == counters["freed"] > 0 and counters["retained"] == counters["released"] == 1
-    assert not [thread for thread in threading.enumerate() if thread.name == "cuda"] and classifier.notes == []
+    assert not [thread for thread in threading.enumerate() if thread.name == "cuda"]
+    assert classifier.notes == ["the CPU preprocesses: no compiler"]
     assert doubles.driver._live == {}
     with pytest.raises(BackendError, match="after close"):
         classifier.classify(pictures(1))
 
 
 @pytest.mark.long
-def test_nothing_is_allocated_for_ten_thousand_pictures(bundle, plan, doubles):
+def test_nothing_is_allocated_for_ten_thousand_pictures(bundle, plan, doubles, twin):
     view = pictures(1)
     with TensorRtClassifier(bundle, plan) as classifier:
         cuda, before = classifier._cuda, dict(doubles.driver.counters)
@@ -97,7 +160,7 @@ def test_nothing_is_allocated_for_ten_thousand_pictures(bundle, plan, doubles):
 def _without_inference(synchronize):
     """The stream, with its copies but without ONNX Runtime, whose own allocations are not ours."""
     def without(stream):
-        stream._waiting = [work for work in stream._waiting if work.__qualname__.startswith("memcpy")]
+        stream._waiting = [work for work in stream._waiting if "EngineRoom" not in work.__qualname__]
         synchronize(stream)
     return without
 
@@ -109,8 +172,8 @@ def test_timed_it_tells_each_stage(bundle, plan, doubles):
         classifier.timed = True
         doubles.tensorrt_fault("slow")
         classifier.classify(pictures(1))
-        assert list(classifier.stages_ms) == ["copy in", "infer", "copy out"]
-        assert classifier.stages_ms["infer"] > 40 > classifier.stages_ms["copy out"] >= 0
+        assert list(classifier.stages_ms) == ["copy in", "kernel", "infer", "copy out"]
+        assert classifier.stages_ms["infer"] > 6 > classifier.stages_ms["copy out"] >= 0
 
 
 FAULTS = [
@@ -157,7 +220,7 @@ def test_a_gpu_that_hangs_is_left_behind_in_time(bundle, plan, doubles, monkeypa
         classifier.classify(pictures(1))  # it stays so
     classifier.close()
     assert time.monotonic() - started < 3
-    assert "did not end" in classifier.notes[0]
+    assert "did not end" in classifier.notes[1]
 
 
 def test_a_plan_of_another_version_is_refused_by_its_fingerprint_and_by_tensorrt(bundle, plan, doubles):

@@ -3,11 +3,13 @@
 Device memory is memory of its own, reached by address; what is queued on a stream is done when the stream is waited
 for, not before; whatever needs a current context fails on a thread that has none. So wiring, order and lifetimes are
 exercised. Environment: PYCUDA_DOUBLE_FAULTS names a file whose words are faults that happen from then on (htod, sync,
-hang, init); PYCUDA_DOUBLE_DEVICE is NAME/CAPABILITY/integrated, such as `NVIDIA Tegra X1/5.3/1`.
+hang, init, nogpu, alloc); PYCUDA_DOUBLE_DEVICE is NAME/CAPABILITY/integrated, such as `NVIDIA Tegra X1/5.3/1`;
+PYCUDA_DOUBLE_TWIN is a shared library made of preprocess.cu for the CPU, which stands for any kernel that is loaded.
 """
 
 import ctypes
 import os
+import struct
 import threading
 import time
 
@@ -303,3 +305,44 @@ def memory_at(address, shape, dtype):
     nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     _check(address, nbytes, "access")
     return np.frombuffer((ctypes.c_char * nbytes).from_address(address), dtype).reshape(shape)
+
+
+class Function:
+    """A kernel of a module: the twin that a C++ compiler made of the same source, run when the stream is waited for."""
+
+    def __init__(self, run):
+        self._run, self._format = run, None
+
+    def prepare(self, arg_types, texrefs=()):
+        """Tell the types of the arguments, as struct has them."""
+        _need_context("cuFuncSetAttribute")
+        self._format = arg_types if isinstance(arg_types, str) else "".join(arg_types)
+        return self
+
+    def prepared_async_call(self, grid, block, stream, *args, **kwargs):
+        """Queue a launch."""
+        _need_context("cuLaunchKernel")
+        if len(grid) > 3 or len(block) != 3 or block[0] * block[1] * block[2] > 1024:
+            raise LogicError("cuLaunchKernel failed: invalid argument")
+        packed = ctypes.create_string_buffer(struct.pack(self._format, *args))
+        stream._waiting.append(lambda: self._run(packed))
+
+
+class Module:
+    """Code that was loaded."""
+
+    def __init__(self, path):
+        self._library = ctypes.CDLL(path)
+
+    def get_function(self, name):
+        """A kernel by its name."""
+        return Function(getattr(self._library, name))
+
+
+def module_from_buffer(buffer):
+    """Load a cubin or PTX: here the shared library that PYCUDA_DOUBLE_TWIN names, whatever the buffer holds."""
+    _need_context("cuModuleLoadDataEx")
+    path = os.environ.get("PYCUDA_DOUBLE_TWIN", "")
+    if not buffer or not path:
+        raise LogicError("cuModuleLoadDataEx failed: no kernel image is available for execution on the device")
+    return Module(path)

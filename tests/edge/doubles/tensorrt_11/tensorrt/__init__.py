@@ -79,6 +79,13 @@ class TensorIOMode:
     NONE, INPUT, OUTPUT = range(3)
 
 
+class IProgressMonitor:
+    """Is told how far a build is."""
+
+    def __init__(self):
+        pass
+
+
 class ITimingCache:
     """What the builder has measured."""
 
@@ -87,7 +94,7 @@ class ITimingCache:
 
     def serialize(self):
         """Its bytes."""
-        return core.HostMemory(self._data or b"timing")
+        return core.HostMemory(self._data + b"timed;")
 
     def combine(self, input_cache, ignore_mismatch):
         """Add another."""
@@ -104,6 +111,7 @@ class IBuilderConfig:
         self.default_device_type = DeviceType.GPU
         self.DLA_core = -1
         self.builder_optimization_level = 3
+        self.progress_monitor = None
 
     def set_flag(self, flag):
         """Allow something."""
@@ -173,6 +181,8 @@ class Builder:
             self._logger.log(ILogger.Severity.ERROR, "Network must have at least one output")
             return None
         precision = "FP16" if core.is_half(network._model) else "FP32"
+        if config.progress_monitor is not None:
+            core.report(config.progress_monitor)
         plan = core.build(__version__, lambda msg: self._logger.log(ILogger.Severity.ERROR, msg), network._model,
                           {"precision": precision, "dla": config.DLA_core,
                            "detailed": config.profiling_verbosity == ProfilingVerbosity.DETAILED})

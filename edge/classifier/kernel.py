@@ -10,6 +10,7 @@
 
 import hashlib
 import os
+from collections import OrderedDict
 from typing import Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -129,7 +130,8 @@ def compile_kernel(compute_capability: str, cache_folder: str,
         return Compiled(data, path, "kept in {}".format(os.path.basename(path)))
     raise BackendError("the GPU's preprocessing cannot be compiled for compute capability {}: {}; install the CUDA "
                        "toolkit of its driver (on a Jetson: sudo apt-get install nvidia-jetpack)".format(
-                           compute_capability, "; ".join(troubles) or "neither nvcc nor NVRTC is here"))
+                           compute_capability,
+                           "; ".join(OrderedDict.fromkeys(troubles)) or "neither nvcc nor NVRTC is here"))
 
 
 def _digest(*parts: object) -> str:

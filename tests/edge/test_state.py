@@ -110,3 +110,12 @@ def test_status_from_another_terminal(tmp_path):
         assert values["running"] is True and values["conditions"]["output gpio:17"]["trouble"] == "pin is taken"
     code, out, _ = status(folder)
     assert code == 1 and "not running; the last run ended: killed" in out
+
+
+@pytest.mark.parametrize("silent_s, expected", [(5.0, 0), (45.0, 0), (75.0, 1), (-3600.0, 0)])
+def test_a_run_that_is_not_heard_of_is_not_well(tmp_path, clock, silent_s, expected):
+    folder, clock.wall = str(tmp_path), time.time() - silent_s
+    with StateLock(folder):
+        State(status_path(folder, {}), clock).close()
+        code, out, _ = status(folder)
+    assert code == expected and ("nothing was heard of the run" in out) == bool(expected)

@@ -224,6 +224,7 @@ def test_jtop(tree, files, value, remedy):
     ("", 1200000, "note"), ("", 2100000, "ok"),
     ("/var/swapfile file 4194300 0 -2\n", 1200000, "ok"), ("/dev/zram0 partition 2000000 0 5\n", 1200000, "ok"),
     ("/dev/zram0 partition 2000000 1900000 5\n", 1200000, "note"),
+    ("/dev/zram0 partition 1200000 0 5\n", 1000000, "note"),
     ("/dev/sda2 partition 500000 0 -2\n", 900000, "note")])
 def test_memory_for_the_builder(tree, swaps, available_kb, level):
     header = "Filename\t\t\t\tType\t\tSize\tUsed\tPriority\n"
@@ -383,7 +384,8 @@ def test_engines_are_looked_at_where_there_may_be_some(tree, tmp_path):
 
 def test_a_remedy_that_is_shared_is_given_once():
     text = doctor.lines([Finding("note", "engine fp16", "none", "build"),
-                         Finding("note", "engine int8", "none", "build"), Finding("note", "memory", "little", "first\nsecond"),
+                         Finding("note", "engine int8", "none", "build"),
+                         Finding("note", "memory", "little", "first\nsecond"),
                          Finding("ok", "jtop", "runs")])
     assert [line.split() for line in text] == [
         ["note", "engine", "fp16", "none"], ["note", "engine", "int8", "none"], ["->", "build"],

@@ -111,7 +111,9 @@ def pycuda(place: Place, which: Board, missing: str) -> List[Finding]:
     _, error = _load(place, "pycuda.driver")
     if error:
         return [Finding(missing, "pycuda", "cannot be imported: " + error,
-                        _why(place, error) or build + " --force-reinstall --no-cache-dir --no-deps")]
+                        _why(place, error) or ("build the image anew on the base of the host's own L4T"
+                                               if place.in_container else
+                                               build + " --force-reinstall --no-cache-dir --no-deps"))]
     return [Finding(OK, "pycuda", place.version("pycuda") or "?")]
 
 

@@ -211,6 +211,17 @@ def test_why_tensorrt_cannot_be_imported(tree, error, remedy):
     assert str(error) in found["tensorrt"].value
 
 
+@pytest.mark.parametrize("files, remedy", [
+    (CONTAINER, "build the image anew"),
+    (dict(NANO, **{LIBRARIES.format("python3.10") + "pycuda/__init__.py": ""}),
+     "pip install pycuda==2026.1 --force-reinstall")])
+def test_a_pycuda_that_was_built_for_another_cuda(tree, files, remedy):
+    python = python_of("3.10", load=loads(pycuda_driver=ImportError("_driver.so: undefined symbol: cuArrayCreate_v2")))
+    python.path.insert(0, "/opt/scrapsort/lib/python3.10/site-packages")
+    found = machine(tree(files), python)
+    assert "undefined symbol" in found["pycuda"].value and remedy in found["pycuda"].remedy
+
+
 @pytest.mark.parametrize("files, value, remedy", [
     ({"run/jtop.sock": ""}, "no module jtop", "pip install jetson-stats"),
     ({"etc/systemd/system/jtop.service": ""}, "does not run", "sudo systemctl restart jtop.service"),

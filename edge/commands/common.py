@@ -1,12 +1,14 @@
 """What several commands share."""
 
 import argparse
-from typing import Tuple
+from typing import TYPE_CHECKING, Tuple
 
 from edge import settings as settings_module
-from edge.bundles import Bundle, find
 from edge.logs import log, start_logging
 from edge.settings import Settings
+
+if TYPE_CHECKING:
+    from edge.bundles import Bundle
 
 __all__ = ["add_config", "add_model", "count", "fraction", "load_settings", "log", "number", "open_bundle",
            "start_logging"]
@@ -59,6 +61,7 @@ def load_settings(arguments: argparse.Namespace) -> Tuple[Settings, str]:
     return settings, settings_module.state_folder(arguments.state, settings)
 
 
-def open_bundle(arguments: argparse.Namespace, settings: Settings, state: str) -> Bundle:
+def open_bundle(arguments: argparse.Namespace, settings: Settings, state: str) -> "Bundle":
     """The bundle that these arguments and settings lead to."""
+    from edge.bundles import Bundle, find  # here, so that doctor can report a NumPy that cannot be imported
     return Bundle(find(arguments.bundle, settings.model.bundle, state))

@@ -45,6 +45,8 @@ def test_setup_cfg_says_what_pyproject_says():
     assert scripts == project["scripts"]
     data = {folder: lines_of(files) for folder, files in config["options.data_files"].items()}
     assert data == setuptools["data-files"]
+    beside = {package: lines_of(files) for package, files in config["options.package_data"].items()}
+    assert beside == setuptools["package-data"]
 
 
 def test_the_version_is_the_same_everywhere():

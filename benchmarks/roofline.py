@@ -11,7 +11,7 @@ from edge.commands import common
 from edge.errors import UsageError
 from edge.files import write_durably
 
-BEGIN, END = "<!-- roofline: written by the command below -->", "<!-- roofline ends -->"
+BEGIN, END = "<!-- roofline: written by the command above -->", "<!-- roofline ends -->"
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 FUSED = ("Relu", "Clip", "Cast", "QuantizeLinear", "DequantizeLinear", "Identity", "Flatten", "BatchNormalization")
 

@@ -1,12 +1,15 @@
 """benchmarks compare and roofline: tables of result files, and what a network asks of a device."""
 
 import json
+import os
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks import chart, onnx_graph, roofline
 from edge.errors import BundleError
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def result(device="NVIDIA Jetson Nano Developer Kit", **steady):
@@ -112,6 +115,14 @@ def test_a_layer_takes_as_long_as_the_slower_of_arithmetic_and_memory():
 def test_what_is_no_onnx_file_is_said(data):
     with pytest.raises(BundleError):
         onnx_graph.read(data)
+
+
+def test_the_page_of_the_docs_is_of_the_bundle_that_ships(shipped):
+    with open(os.path.join(ROOT, "docs", "benchmarks.md"), encoding="utf-8") as file:
+        written = file.read().partition(roofline.BEGIN)[2].partition(roofline.END)[0]
+    assert "\n".join(roofline.page(roofline.count(onnx_graph.read(shipped.read("fp16"))))) in written, (
+        "run: python3 -m benchmarks roofline --write docs/benchmarks.md")
+    assert "`{} {}`".format(shipped.name, shipped.version) in written
 
 
 def test_the_page_is_written_by_the_command(make_bundle, tmp_path, benchmark):

@@ -35,6 +35,8 @@ NANO = dict(
             "sys/class/thermal/thermal_zone1/trip_point_0_temp": 82000,
             "sys/class/thermal/thermal_zone1/trip_point_1_type": "critical",
             "sys/class/thermal/thermal_zone1/trip_point_1_temp": 102500,
+            "sys/class/thermal/thermal_zone1/trip_point_2_type": "active",
+            "sys/class/thermal/thermal_zone1/trip_point_2_temp": 51000,
             "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/rail_name_0": "POM_5V_IN",
             "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_power0_input": 7350,
             "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/rail_name_1": "POM_5V_GPU",

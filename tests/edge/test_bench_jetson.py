@@ -76,6 +76,19 @@ def test_what_is_masked(text, expected):
     assert suite.masked(text) == expected
 
 
+def test_only_plain_files_of_the_folder_itself_are_packed(tmp_path):
+    folder = tmp_path / "made"
+    (folder / "state").mkdir(parents=True)
+    (folder / "state" / "journal.db").write_text("pictures of a plant")
+    (tmp_path / "scrapsort.toml").write_text("password = 1")
+    (folder / "link").symlink_to(tmp_path / "scrapsort.toml")
+    (folder / "a.log").write_bytes(b"caf\xe9 " + str(folder).encode())
+    suite.pack(str(folder), str(tmp_path / "out.tar.gz"), "name")
+    with tarfile.open(str(tmp_path / "out.tar.gz")) as archive:
+        assert archive.getnames() == ["name/a.log"]
+        assert archive.extractfile("name/a.log").read().decode("utf-8") == "caf\ufffd BENCH"
+
+
 def test_a_jetson_gets_engines_first_and_both_kinds_of_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "_has", lambda package: True)
     parts = suite.parts(str(tmp_path), False, None, True)

@@ -22,12 +22,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
                                                        "[journal] state, $XDG_STATE_HOME/scrapsort)")
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """--bundle, --backend and --precision."""
+def add_model(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """--bundle, --backend and --precision; with several, the last takes more than one and gives a list."""
     parser.add_argument("--bundle", metavar="DIR", help="model bundle, a folder or .tar")
     parser.add_argument("--backend", choices=settings_module.BACKENDS, help="default: auto")
-    parser.add_argument("--precision", choices=settings_module.PRECISIONS, help="default: auto, the fastest one "
-                                                                                "that gives the golden answers")
+    parser.add_argument("--precision", choices=settings_module.PRECISIONS, nargs="+" if several else None,
+                        help="default: auto, {}".format("each one that the bundle has" if several else
+                                                        "the fastest one that gives the golden answers"))
 
 
 def fraction(text: str) -> float:

@@ -20,8 +20,8 @@ import sys
 
 TYPES = {"typing.SupportsInt": "int", "typing.SupportsIndex": "int", "typing.SupportsFloat": "float",
          "typing_extensions.Buffer": "buffer", "collections.abc.Buffer": "buffer", "typing.Any": "object",
-         "collections.abc.Sequence": "List", "capsule": "object", "typing_extensions.CapsuleType": "object", "types.CapsuleType": "object",
-         "typing.": ""}
+         "collections.abc.Sequence": "List", "capsule": "object", "typing_extensions.CapsuleType": "object",
+         "types.CapsuleType": "object", "typing.": ""}
 PYBIND = re.compile(r"^(?:\d+\. )?(\w+)\((.*)\)(?: -> (.*?))?$")
 BOOST = re.compile(r"^(\w+)\((.*?)\) -> (.*?) ?:$")
 SPECIAL = ("__init__", "__len__", "__getitem__", "__iter__", "__call__", "__enter__", "__exit__", "__int__",

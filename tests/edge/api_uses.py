@@ -23,7 +23,8 @@ NAMES = {"trt": (TRT, ""), "tensorrt": (TRT, ""), "logger": (TRT, "ILogger"), "b
          "driver": (CUDA, ""), "device": (CUDA, "Device"), "driver_device": (CUDA, "Device"),
          "stream": (CUDA, "Stream"), "allocation": (CUDA, "DeviceAllocation"), "event": (CUDA, "Event"),
          "owner": (CUDA, "PagelockedHostAllocation"), "base": (CUDA, "PagelockedHostAllocation"),
-         "primary": (CUDA, "Context")}
+         "primary": (CUDA, "Context"), "module": (CUDA, "Module"), "function": (CUDA, "Function"),
+         "frame": ("other", "")}  # a Buffer of ours
 OF_CUDA = {"context": (CUDA, "Context")}  # in modules that have to do with pycuda and not with TensorRT
 MARKS = ("trt", "tensorrt", "pycuda", "driver")  # a module with one of these names in it is read
 FUNCTIONS = {"module": (TRT, ""), "gpu": (CUDA, "Device")}  # of ours, which return them as Any
@@ -55,8 +56,8 @@ class Scan:
                     self.methods.update(names + [(module_of(path), name) for name in names])
                 if isinstance(node, ast.FunctionDef):
                     returns = _annotated(node.returns, node.name)
-                    if returns == UNKNOWN:
-                        returns = FUNCTIONS.get(node.name, UNKNOWN)
+                    if returns != OTHER:
+                        returns = FUNCTIONS.get(node.name, returns)
                     self.returns[module_of(path), node.name] = returns
                     known = self.returns.get(node.name, returns)
                     self.returns[node.name] = returns if returns == known else UNKNOWN

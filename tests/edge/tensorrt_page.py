@@ -1,5 +1,7 @@
 """Writes docs/tensorrt-conformance.md: `python3 tests/edge/tensorrt_page.py`."""
 
+import glob
+import json
 import os
 import sys
 
@@ -21,6 +23,16 @@ A use that is not in every column stands where `hasattr` keeps it from the other
 | Name | {columns} | Used in |
 |---|{lines}|---|
 """
+NOT_RUN = """
+`scripts/gpu-check` tries CUDA on a real GPU: buffers, streams, mapped memory, the preprocessing kernel, teardown, 200,000
+frames, ONNX Runtime with CUDA I/O binding. It writes its results to `docs/performance/gpu-check-*.json`. It has not been
+run on a GPU yet: no machine with one was at hand.
+"""
+RUN = """
+`scripts/gpu-check` tries CUDA on a real GPU: buffers, streams, mapped memory, the preprocessing kernel, teardown, 200,000
+frames, ONNX Runtime with CUDA I/O binding. It has been run on:
+
+"""
 CUDA = """
 pycuda 2026.1, built from source, has every name below (`tests/edge/test_pycuda_conformance.py`):
 
@@ -39,6 +51,20 @@ def page(apis):
     text += CUDA
     for name, uses in sorted(_by_name(scan, "pycuda").items()):
         text += "- `{}`: {}\n".format(_said(name), _files(uses))
+    return text + _runs()
+
+
+def _runs():
+    """Where scripts/gpu-check has been run."""
+    paths = sorted(glob.glob(os.path.join(ROOT, "docs", "performance", "gpu-check-*.json")))
+    text = RUN if paths else NOT_RUN
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            result = json.load(file)
+        failed = sorted(name for name, check in result["checks"].items() if not check["passed"])
+        text += "- {}, {}: {} checks, {} ([{}](performance/{}))\n".format(
+            result["device"]["gpu"], result["date_utc"][:10], len(result["checks"]),
+            "failed: " + ", ".join(failed) if failed else "all passed", os.path.basename(path), os.path.basename(path))
     return text
 
 
@@ -63,7 +89,7 @@ def main():
     try:
         apis = {"tensorrt": {g: tensorrt_real.api(g) for g in tensorrt_real.GENERATIONS},
                 "pycuda": {"double": tensorrt_real.dump(os.path.join(HERE, "doubles", "pycuda"), "pycuda.driver")}}
-    except tensorrt_real.Unavailable as error:
+    except tensorrt_real.UnavailableError as error:
         sys.exit("tensorrt_page: {}".format(error))
     text = page(apis)
     with open(PATH, "w", encoding="utf-8") as file:

@@ -27,23 +27,24 @@ PYTHONS = ((3, 8), (3, 12))  # the first and last for which all three have wheel
 LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """Why the real thing cannot be had here."""
 
 
 @functools.lru_cache(maxsize=None)
 def api(generation):
-    """What a generation offers, in the form of api_dump. Raises Unavailable."""
+    """What a generation offers, in the form of api_dump. Raises UnavailableError."""
     if generation in DOCUMENTED:
         with open(os.path.join(HERE, "tensorrt_documented.json"), encoding="utf-8") as file:
             return json.load(file)[generation]
     python, version = _interpreter()
     folder = _unpacked(generation, version)
     environment = dict(os.environ, PYTHONPATH=folder, LD_LIBRARY_PATH=os.path.join(folder, "libraries"))
-    process = subprocess.run([python, os.path.join(HERE, "api_dump.py"), "tensorrt_bindings"], env=environment,
+    command = [python, os.path.join(HERE, "api_dump.py"), "tensorrt_bindings"]
+    process = subprocess.run(command, env=environment,  # noqa: UP022  # Python 3.6
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if process.returncode:
-        raise Unavailable("TensorRT {}'s bindings do not import: {}".format(
+        raise UnavailableError("TensorRT {}'s bindings do not import: {}".format(
             generation, process.stderr.decode("utf-8", "replace").strip().splitlines()[-1]))
     return json.loads(process.stdout.decode("utf-8"))
 
@@ -71,7 +72,7 @@ def _interpreter():
     import environments
     found = {v: path for v, path in environments.find_interpreters().items() if PYTHONS[0] <= v <= PYTHONS[1]}
     if not found:
-        raise Unavailable("no Python {}.{} to {}.{}, for which TensorRT's bindings are made".format(
+        raise UnavailableError("no Python {}.{} to {}.{}, for which TensorRT's bindings are made".format(
             *(PYTHONS[0] + PYTHONS[1])))
     return found[max(found)], max(found)
 
@@ -112,7 +113,7 @@ def _fetch(generation, version, pins, folder):
     wheels = glob.glob(os.path.join(folder, "*.whl"))
     if process.returncode or not wheels:
         lines = [line for line in process.stdout.decode("utf-8", "replace").splitlines() if "ERROR" in line]
-        raise Unavailable("TensorRT {}'s bindings cannot be fetched: {}".format(
+        raise UnavailableError("TensorRT {}'s bindings cannot be fetched: {}".format(
             generation, lines[0] if lines else "pip gives no reason"))
     with zipfile.ZipFile(wheels[0]) as file:
         file.extractall(folder)
@@ -126,4 +127,4 @@ def _fetch(generation, version, pins, folder):
         try:
             empty_library.write(os.path.join(folder, "libraries", soname), soname, functions)
         except KeyError as error:
-            raise Unavailable("no empty library can be made for a processor {}".format(error))
+            raise UnavailableError("no empty library can be made for a processor {}".format(error))

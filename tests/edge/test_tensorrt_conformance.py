@@ -15,7 +15,7 @@ import tensorrt_page
 import tensorrt_real
 from api_compare import differences, is_enum, member_of, refuses
 from api_uses import Scan
-from tensorrt_real import GENERATIONS, Unavailable
+from tensorrt_real import GENERATIONS, UnavailableError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OF_DOUBLE = {"8_2": ("8.2",), "8_5": ("8.5",), "10": ("10.3", "10.16"), "11": ("11.4",)}
@@ -36,7 +36,7 @@ CHANGES = (("ICudaEngine", "num_bindings", ("8.2", "8.5")), ("IExecutionContext"
 def real(generation):
     try:
         return tensorrt_real.api(generation)
-    except Unavailable as error:
+    except UnavailableError as error:
         return pytest.skip(str(error))
 
 
@@ -233,7 +233,7 @@ def test_what_a_generation_has_its_double_has_and_no_other(owner, member, genera
         assert doubles == set(generations)
 
 
-DRIFTS = (("def execute_async_v3(self, stream_handle)", "def execute_async_v3(self, handle)", "calls an argument handle"),
+DRIFTS = (("execute_async_v3(self, stream_handle)", "execute_async_v3(self, handle)", "calls an argument handle"),
           ("def parse(self, model, path=None)", "def parse(self, model=None, path=None)", "can do without model"),
           ("def parse(self, model, path=None)", "def parse(self, model, path, strict)", "takes 3 arguments"),
           ("FP16, INT8, DEBUG", "FP16, INT16, DEBUG", "BuilderFlag.INT16: the real one has none"),

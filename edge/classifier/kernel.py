@@ -127,8 +127,8 @@ def compile_kernel(compute_capability: str, cache_folder: str,
     path, data = _kept(cache_folder, of_source)
     if data:
         return Compiled(data, path, "kept in {}".format(os.path.basename(path)))
-    raise BackendError("the GPU's preprocessing cannot be compiled for compute capability {}: {}; install nvcc or NVRTC "
-                       "of a CUDA toolkit that knows it, or: python3 -m pip install nvidia-cuda-nvrtc-cu12".format(
+    raise BackendError("the GPU's preprocessing cannot be compiled for compute capability {}: {}; install the CUDA "
+                       "toolkit of its driver (on a Jetson: sudo apt-get install nvidia-jetpack)".format(
                            compute_capability, "; ".join(troubles) or "neither nvcc nor NVRTC is here"))
 
 

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings, state = _settings(arguments)
     common.start_logging()
     stop, clock, prompt = threading.Event(), Clock(), _Prompt()
-    with StateLock(state), ExitStack() as opened:
+    with settings_module.naming(settings), StateLock(state), ExitStack() as opened:
         bundle = common.open_bundle(arguments, settings, state)
         decider = Decider.from_settings(bundle, settings.decision.threshold, settings.decision.per_class,
                                         settings.decision.stranger)
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         report = _report(arguments, classifier, clock, stop)
         conditions = State(status_path(state), clock, source=shown(settings.source.uri),
                            model="{} {}".format(bundle.name, bundle.version), backend=classifier.backend,
-                           precision=classifier.precision)
+                           precision=classifier.precision, state=state)
         conditions.counters("items", report.summary.counters)
         journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
                           settings.journal.keep_free_mb, clock, report.committed)

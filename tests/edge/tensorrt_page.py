@@ -7,7 +7,8 @@ import sys
 
 import tensorrt_real
 from api_compare import member_of
-from api_uses import ROOT, Scan
+from api_names import ROOT
+from api_uses import Scan
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PATH = os.path.join(ROOT, "docs", "tensorrt-conformance.md")
@@ -15,8 +16,9 @@ HEAD = """# TensorRT and pycuda: the names that scrapsort uses
 
 Written by `python3 tests/edge/tensorrt_page.py`; `tests/edge/test_tensorrt_conformance.py` fails when it is out of
 date. Every use of TensorRT in `edge/` and `engines/` was found by reading the code. 10.3, 10.16 and 11.4 are the real
-Python bindings ({versions}), imported over empty libraries; 8.2 and 8.5 are what NVIDIA's public sources of their
-bindings say (`tests/edge/tensorrt_documented.json`). Nothing was built or run on a GPU for this page.
+Python bindings ({versions}), imported over empty libraries; 8.2 and 8.5 are
+what NVIDIA's public sources of their bindings say (`tests/edge/tensorrt_documented.json`). Nothing was built or run on
+a GPU for this page.
 
 A use that is not in every column stands where `hasattr` keeps it from the others.
 
@@ -24,13 +26,13 @@ A use that is not in every column stands where `hasattr` keeps it from the other
 |---|{lines}|---|
 """
 NOT_RUN = """
-`scripts/gpu-check` tries CUDA on a real GPU: buffers, streams, mapped memory, the preprocessing kernel, teardown, 200,000
-frames, ONNX Runtime with CUDA I/O binding. It writes its results to `docs/performance/gpu-check-*.json`. It has not been
-run on a GPU yet: no machine with one was at hand.
+`scripts/gpu-check` tries CUDA on a real GPU: buffers, streams, mapped memory, the preprocessing kernel, teardown,
+200,000 frames, ONNX Runtime with CUDA I/O binding. It writes its results to
+`docs/performance/gpu-check-*.json`. It has not been run on a GPU yet: no machine with one was at hand.
 """
 RUN = """
-`scripts/gpu-check` tries CUDA on a real GPU: buffers, streams, mapped memory, the preprocessing kernel, teardown, 200,000
-frames, ONNX Runtime with CUDA I/O binding. It has been run on:
+`scripts/gpu-check` tries CUDA on a real GPU: buffers, streams, mapped memory, the preprocessing kernel, teardown,
+200,000 frames, ONNX Runtime with CUDA I/O binding. It has been run on:
 
 """
 CUDA = """
@@ -39,10 +41,9 @@ pycuda 2026.1, built from source, has every name below (`tests/edge/test_pycuda_
 """
 
 
-def page(apis):
-    """The text of the page; apis as Scan's."""
-    generations, scan = tensorrt_real.GENERATIONS, Scan(apis)
-    real = apis["tensorrt"]
+def page(scan):
+    """The text of the page."""
+    generations, real = tensorrt_real.GENERATIONS, scan.apis["tensorrt"]
     text = HEAD.format(versions=", ".join(real[g]["version"] for g in tensorrt_real.REAL),
                        columns=" | ".join(generations), lines="|".join([":-:"] * len(generations)))
     for name, uses in sorted(_by_name(scan, "tensorrt").items()):
@@ -91,7 +92,7 @@ def main():
                 "pycuda": {"double": tensorrt_real.dump(os.path.join(HERE, "doubles", "pycuda"), "pycuda.driver")}}
     except tensorrt_real.UnavailableError as error:
         sys.exit("tensorrt_page: {}".format(error))
-    text = page(apis)
+    text = page(Scan(apis))
     with open(PATH, "w", encoding="utf-8") as file:
         file.write(text)
     print("{}: {} lines".format(os.path.relpath(PATH, ROOT), text.count("\n")))

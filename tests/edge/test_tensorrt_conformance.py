@@ -47,6 +47,12 @@ def apis():
     return {"tensorrt": {generation: real(generation) for generation in GENERATIONS}, "pycuda": {"double": double}}
 
 
+@pytest.fixture(scope="module")
+def scan(apis):
+    """The uses in edge/ and engines/."""
+    return Scan(apis)
+
+
 # ---------------------------------------------------------------- what the code says
 
 def troubles(scan):
@@ -68,8 +74,7 @@ def troubles(scan):
     return found
 
 
-def test_every_name_and_call_in_the_code_exists_where_it_can_be_reached(apis):
-    scan = Scan(apis)
+def test_every_name_and_call_in_the_code_exists_where_it_can_be_reached(scan):
     assert troubles(scan) == []
     used = {(use.owner, use.member) for use in scan.uses if use.library == "tensorrt"}
     print("{} uses of {} names of TensorRT in {}".format(len(scan.uses), len(used), len(scan.read)))
@@ -170,6 +175,7 @@ def recorded(generation, make_bundle, folder, monkeypatch):
         return [json.loads(line) for line in file]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("double", sorted(OF_DOUBLE))
 def test_every_call_that_is_made_is_one_that_the_real_bindings_take(double, make_bundle, tmp_path, monkeypatch):
     lines = [line for line in recorded(double, make_bundle, tmp_path, monkeypatch) if line["module"] == "tensorrt"]
@@ -224,9 +230,9 @@ def test_the_double_offers_nothing_that_the_real_bindings_lack(generation):
 
 
 @pytest.mark.parametrize("owner, member, generations", CHANGES, ids=["{}.{}".format(*c[:2]) for c in CHANGES])
-def test_what_a_generation_has_its_double_has_and_no_other(owner, member, generations, apis):
+def test_what_a_generation_has_its_double_has_and_no_other(owner, member, generations, apis, scan):
     assert tuple(g for g in GENERATIONS if member_of(apis["tensorrt"][g], owner, member)) == generations
-    used = {(use.owner, use.member) for use in Scan(apis).uses}
+    used = {(use.owner, use.member) for use in scan.uses}
     doubles = {g for g in GENERATIONS if member_of(tensorrt_real.double_of(g), owner, member)}
     assert doubles <= set(generations)
     if (owner, member) in used:
@@ -263,6 +269,6 @@ def test_enums_are_told_from_classes():
 
 # ---------------------------------------------------------------- the page
 
-def test_the_page_is_what_the_command_writes(apis):
+def test_the_page_is_what_the_command_writes(scan):
     with open(tensorrt_page.PATH, encoding="utf-8") as file:
-        assert file.read() == tensorrt_page.page(apis), "run: python3 tests/edge/tensorrt_page.py"
+        assert file.read() == tensorrt_page.page(scan), "run: python3 tests/edge/tensorrt_page.py"

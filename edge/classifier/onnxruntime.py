@@ -2,10 +2,11 @@
 
 import contextlib
 import sys
-from typing import Any, List
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
 
+from edge.bundles import Bundle
 from edge.classifier.base import Classifier
 from edge.errors import BackendError
 
@@ -23,9 +24,14 @@ class OnnxRuntimeClassifier(Classifier):
 
     backend = "onnxruntime"
 
+    def __init__(self, bundle: Bundle, role: str, wanted: Optional[Sequence[str]] = None):
+        """wanted: the execution providers to ask for, best first; None: all there are."""
+        super().__init__(bundle, role)
+        self._wanted = wanted
+
     def _open(self) -> None:
         ort = _module()
-        wanted, model = providers(), self.bundle.read(self.role)
+        wanted, model = list(self._wanted or providers()), self.bundle.read(self.role)
         options = ort.SessionOptions()
         options.log_severity_level = 3  # its warnings are about graph clean-up; failures are raised
         # Its threads spin while they wait for each other within a picture, which is fast, but not between two

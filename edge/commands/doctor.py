@@ -149,9 +149,11 @@ def _state(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding
 def _model(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
     settings = found["settings"]
     bundle = Bundle(find(arguments.bundle, settings.model.bundle, found["state"]))
-    from edge.classifier import open_classifier  # here, so that a missing package is reported above first
-    with open_classifier(bundle, settings.model.backend, settings.model.precision) as classifier:
+    from edge.classifier.choose import explain, open_classifier  # here, so that a missing package is reported above
+    wishes = (bundle, settings.model.backend, settings.model.precision, found["state"], settings.model.cuda_memory)
+    with open_classifier(*wishes) as classifier:
         findings = [Finding("note", "model", note) for note in classifier.notes]
+        findings += [Finding("ok", "backends", line) for line in explain(*wishes) if line not in classifier.notes]
         return findings + [Finding("ok", "model", "{} {} from {}".format(bundle.name, bundle.version, bundle.path)),
                            Finding("ok", "will use", "backend {} ({}), precision {}, golden answers agree".format(
                                classifier.backend, classifier.device, classifier.precision))]

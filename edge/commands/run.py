@@ -5,12 +5,13 @@ import signal
 import sys
 import threading
 from contextlib import ExitStack
-from typing import Any, Callable, Optional
+from typing import IO, Any, Callable, Optional
 
 import edge
 from edge import settings as settings_module
 from edge.bundles import Bundle
-from edge.classifier import Classifier, open_classifier
+from edge.classifier import Classifier
+from edge.classifier.failover import open_for_run
 from edge.clock import Clock
 from edge.commands import common
 from edge.commands.common import log
@@ -56,15 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
     settings, state = _settings(arguments)
     common.start_logging()
     stop, clock, prompt = threading.Event(), Clock(), _Prompt()
+    out = sys.stdout  # now: threads that open backends put another in its place meanwhile, for libraries that print
     with settings_module.naming(settings), StateLock(state), ExitStack() as opened:
         bundle = common.open_bundle(arguments, settings, state)
         decider = Decider.from_settings(bundle, settings.decision.threshold, settings.decision.per_class,
                                         settings.decision.stranger)
-        classifier = opened.enter_context(open_classifier(bundle, settings.model.backend, settings.model.precision))
-        report = _report(arguments, classifier, clock, stop)
         conditions = State(status_path(state), clock, source=shown(settings.source.uri),
-                           model="{} {}".format(bundle.name, bundle.version), backend=classifier.backend,
-                           precision=classifier.precision, state=state)
+                           model="{} {}".format(bundle.name, bundle.version), state=state)
+        classifier = opened.enter_context(open_for_run(bundle, settings.model, state, conditions, clock))
+        report = _report(arguments, bundle, clock, stop, out)
         conditions.counters("items", report.summary.counters)
         journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
                           settings.journal.keep_free_mb, clock, report.committed)
@@ -136,12 +137,12 @@ def _sort(sorter: Sorter, journal: Journal, report: Report, source: str, conditi
         report.end(ended_by)
 
 
-def _report(arguments: argparse.Namespace, classifier: Classifier, clock: Clock, stop: threading.Event) -> Report:
-    classes = classifier.bundle.classes
-    summary = Summary(classes, clock.mono_s())
+def _report(arguments: argparse.Namespace, bundle: Bundle, clock: Clock, stop: threading.Event,
+            out: IO[str]) -> Report:
+    summary = Summary(bundle.classes, clock.mono_s())
     if arguments.format == "json":
-        return JsonReport(summary, clock, classes, stop, quiet=arguments.quiet)
-    return Report(summary, clock) if arguments.quiet else TextReport(summary, clock, classes)
+        return JsonReport(summary, clock, bundle.classes, stop, arguments.quiet, out)
+    return Report(summary, clock, out) if arguments.quiet else TextReport(summary, clock, bundle.classes, out)
 
 
 def _reviewer(settings: Settings, classifier: Classifier, report: Report, prompt: "_Prompt",

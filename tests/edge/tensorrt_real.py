@@ -24,6 +24,7 @@ DOCUMENTED = ("8.2", "8.5")  # never on a package index: tensorrt_documented.jso
 REAL = ("10.3", "10.16", "11.4")
 GENERATIONS = DOCUMENTED + REAL
 PYTHONS = ((3, 8), (3, 12))  # the first and last for which all three have wheels
+FACE = "from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n"  # the package tensorrt itself
 LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 
 
@@ -37,9 +38,7 @@ def api(generation):
     if generation in DOCUMENTED:
         with open(os.path.join(HERE, "tensorrt_documented.json"), encoding="utf-8") as file:
             return json.load(file)[generation]
-    python, version = _interpreter()
-    folder = _unpacked(generation, version)
-    environment = dict(os.environ, PYTHONPATH=folder, LD_LIBRARY_PATH=os.path.join(folder, "libraries"))
+    python, environment = real(generation)
     command = [python, os.path.join(HERE, "api_dump.py"), "tensorrt_bindings"]
     process = subprocess.run(command, env=environment,  # noqa: UP022  # Python 3.6
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
@@ -47,6 +46,15 @@ def api(generation):
         raise UnavailableError("TensorRT {}'s bindings do not import: {}".format(
             generation, process.stderr.decode("utf-8", "replace").strip().splitlines()[-1]))
     return json.loads(process.stdout.decode("utf-8"))
+
+
+def real(generation):
+    """(python, environment variables) of a process that finds a generation's bindings as tensorrt. Raises
+    UnavailableError.
+    """
+    python, version = _interpreter()
+    folder = _unpacked(generation, version)
+    return python, dict(os.environ, PYTHONPATH=folder, LD_LIBRARY_PATH=os.path.join(folder, "libraries"))
 
 
 def double_of(generation):
@@ -82,7 +90,7 @@ def _unpacked(generation, version):
     folder = os.path.join(ROOT, ".venv", "tensorrt-{}-py{}.{}".format(generation, *version))
     pins = os.path.join(ROOT, "requirements", "tensorrt-{}.txt".format(generation))
     with open(pins) as file:
-        wanted = file.read()
+        wanted = file.read() + FACE
     stamp = os.path.join(folder, "pins.txt")
     if os.path.isfile(stamp):
         with open(stamp) as file:
@@ -121,6 +129,9 @@ def _fetch(generation, version, pins, folder):
     module = glob.glob(os.path.join(folder, "tensorrt_bindings", "tensorrt*.so"))[0]
     here = ctypes.CDLL(None)
     functions = [name for name in empty_library.missing_functions(module) if not hasattr(here, name)]
+    os.mkdir(os.path.join(folder, "tensorrt"))
+    with open(os.path.join(folder, "tensorrt", "__init__.py"), "w") as file:
+        file.write(FACE)
     os.mkdir(os.path.join(folder, "libraries"))
     for name in LIBRARIES:
         soname = "lib{}.so.{}".format(name, generation.split(".")[0])

@@ -222,6 +222,37 @@ def test_what_the_real_bindings_refuse(owner, member, kind, positional, keywords
     assert words in why if words else why is None
 
 
+ON_THE_REAL = """
+import sys
+import tensorrt as trt
+from edge.classifier.tensorrt.api import Engine, Words
+from edge.errors import BackendError
+from engines import compiler
+words = Words(trt)
+words.logger.log(trt.ILogger.Severity.ERROR, "first  line")
+print(isinstance(words.logger, trt.ILogger), words.why(""))
+for work in (lambda: compiler.build({"model": sys.argv[1], "precision": "fp16", "workspace_mb": 64}, print),
+             lambda: Engine(trt, b"plan")):
+    try:
+        work()
+    except BackendError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("generation", tensorrt_real.REAL)
+def test_on_the_real_bindings_without_a_gpu_errors_are_ours(generation):
+    """The empty libraries give no builder and no runtime, as the real ones do where there is no GPU."""
+    real(generation)
+    python, environment = tensorrt_real.real(generation)
+    if python != sys.executable:
+        pytest.skip("this Python is none that the bindings are made for")
+    output = subprocess.check_output([python, "-c", ON_THE_REAL, os.devnull], cwd=tensorrt_doubles.ROOT,
+                                     env=environment).decode("utf-8")
+    assert output.splitlines() == ["True first line", "TensorRT makes no builder: is there a GPU?",
+                                   "TensorRT makes no runtime: is there a GPU?"]
+
+
 # ---------------------------------------------------------------- the doubles
 
 @pytest.mark.parametrize("generation", GENERATIONS)

@@ -68,7 +68,7 @@ def _add_class(value, name, classes, known):
     for member in getattr(value, "__members__", {}):
         members[member] = {"kind": "value"}
     for member in _set_by(vars(value).get("__init__")):
-        members.setdefault(member, {"kind": "property", "type": "", "settable": True})
+        members.setdefault(member, {"kind": "property", "type": "", "settable": True, "plain": True})
 
 
 def _set_by(init):

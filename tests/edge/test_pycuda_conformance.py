@@ -60,6 +60,15 @@ def test_what_the_real_one_refuses(owner, member, positional, keywords, words, p
     assert words in why if words else why is None
 
 
+def test_without_a_gpu_gpu_check_says_so_with_the_real_one(pycuda):
+    python, environment = pycuda_real.built()
+    process = subprocess.run([python, os.path.join(tensorrt_doubles.ROOT, "scripts", "gpu-check")], env=environment,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert process.returncode == 1
+    assert process.stdout.decode("utf-8").startswith("gpu-check: no GPU that CUDA can use: CUDA: cuInit failed: no CUDA-")
+    assert process.stdout.count(b"\n") == 1
+
+
 OPEN = "from edge.classifier.cuda import Cuda\nCuda().open()"
 
 

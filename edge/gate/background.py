@@ -61,12 +61,9 @@ class Background:
         cv2.absdiff(self._frame, self._mean, dst=self._difference)
         np.multiply(self._deviation, DEVIATIONS, out=self._tolerance)
         np.add(self._tolerance, FLOOR, out=self._tolerance)
-        foreign = (self._difference > self._tolerance).any(axis=2)
-        np.multiply(foreign, 255, out=self._mask, casting="unsafe")
-        cv2.morphologyEx(self._mask, cv2.MORPH_OPEN, self._small, dst=self._mask)
+        cv2.morphologyEx(self._beyond(), cv2.MORPH_OPEN, self._small, dst=self._mask)
         np.multiply(self._tolerance, WEAK, out=self._tolerance)
-        weak = (self._difference > self._tolerance).any(axis=2)
-        near = cv2.bitwise_and(cv2.dilate(self._mask, self._reach), weak.view(np.uint8) * 255)
+        near = cv2.bitwise_and(cv2.dilate(self._mask, self._reach), self._beyond())
         cv2.morphologyEx(near, cv2.MORPH_OPEN, self._small, dst=near)
         cv2.bitwise_or(self._mask, near, dst=self._mask)
         cv2.morphologyEx(self._mask, cv2.MORPH_CLOSE, self._wide, dst=self._mask)
@@ -74,6 +71,11 @@ class Background:
             self._update(passed_s, stuck_s)
             self._watch_for_flood(image, time_s)
         return self._mask
+
+    def _beyond(self) -> np.ndarray:
+        """(h, w) uint8, 255 where any colour differs by more than is tolerated."""
+        blue, green, red = cv2.split(cv2.compare(self._difference, self._tolerance, cv2.CMP_GT))
+        return cv2.bitwise_or(cv2.bitwise_or(blue, green), red)
 
     def _learn(self, image: np.ndarray, time_s: float) -> None:
         if not self._first or time_s - self._first[-1][0] >= LEARN_S / LEARN_FRAMES:

@@ -5,6 +5,7 @@ The loop calls tick once a frame and while it waits: it feeds the watchdog, says
 
 import faulthandler
 import os
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -31,6 +32,7 @@ class Service:
     def __init__(self, read: Callable[[], Asked], clock: Clock = Clock()):
         """read: the settings anew, checked; raises ScrapsortError."""
         self.clock, self.notifier = clock, Notifier(clock=clock)
+        self.out = sys.stdout  # now: threads that open backends put another in its place meanwhile
         self.following: Optional[Asked] = None  # what the next belt shall do; None: there is no next one
         self.sorts = False  # a loop has begun since the settings were last changed
         self._reload, self._refused = Reload(read), ""

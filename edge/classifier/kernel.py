@@ -10,6 +10,7 @@
 
 import hashlib
 import os
+from collections import OrderedDict
 from typing import Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -49,8 +50,8 @@ class Launch:
         """The kernel's arguments, of the types in TYPES, for one picture.
 
         source: address of a uint8 BGR frame whose rows lie pitch_bytes apart; region: (x, y, w, h) of it in pixels,
-        of any size, which the spec's resize rule is applied to; out: address of (1, 3, H, W) float32. Raises
-        ValueError for a region that is empty or does not fit the pitch.
+        of any size, which the spec's resize rule is applied to, its height the caller's to check; out: address of
+        (1, 3, H, W) float32. Raises ValueError for a region that is empty or does not fit the pitch.
         """
         x, y, w, h = region
         if min(x, y) < 0 or min(w, h) < 1 or (x + w) * 3 > pitch_bytes:
@@ -129,7 +130,8 @@ def compile_kernel(compute_capability: str, cache_folder: str,
         return Compiled(data, path, "kept in {}".format(os.path.basename(path)))
     raise BackendError("the GPU's preprocessing cannot be compiled for compute capability {}: {}; install the CUDA "
                        "toolkit of its driver (on a Jetson: sudo apt-get install nvidia-jetpack)".format(
-                           compute_capability, "; ".join(troubles) or "neither nvcc nor NVRTC is here"))
+                           compute_capability,
+                           "; ".join(OrderedDict.fromkeys(troubles)) or "neither nvcc nor NVRTC is here"))
 
 
 def _digest(*parts: object) -> str:

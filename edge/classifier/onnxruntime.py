@@ -2,10 +2,12 @@
 
 import contextlib
 import sys
-from typing import Any, List
+import time
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
 
+from edge.bundles import Bundle
 from edge.classifier.base import Classifier
 from edge.errors import BackendError
 
@@ -23,9 +25,14 @@ class OnnxRuntimeClassifier(Classifier):
 
     backend = "onnxruntime"
 
+    def __init__(self, bundle: Bundle, role: str, wanted: Optional[Sequence[str]] = None):
+        """wanted: the execution providers to ask for, best first; None: all there are."""
+        super().__init__(bundle, role)
+        self._wanted = wanted
+
     def _open(self) -> None:
         ort = _module()
-        wanted, model = providers(), self.bundle.read(self.role)
+        wanted, model = list(self._wanted or providers()), self.bundle.read(self.role)
         options = ort.SessionOptions()
         options.log_severity_level = 3  # its warnings are about graph clean-up; failures are raised
         # Its threads spin while they wait for each other within a picture, which is fast, but not between two
@@ -63,14 +70,22 @@ class OnnxRuntimeClassifier(Classifier):
             binding.bind_output(name, "cpu", 0, np.float32, view.shape, view.ctypes.data)
         return binding
 
+    def _prepare(self, view: np.ndarray) -> None:
+        started = time.perf_counter()
+        super()._prepare(view)
+        if self.timed:
+            self.stages_ms["preprocess"] = (time.perf_counter() - started) * 1000
+
     def _infer(self, row: int) -> None:
-        binding = self._bindings[row]
+        binding, started = self._bindings[row], time.perf_counter()
         try:
             if self.device != CPU:  # an input for another device is copied there when it is bound, not when it is run
                 binding.bind_input("image", "cpu", 0, np.float32, self._image.shape, self._image.ctypes.data)
             self._session.run_with_iobinding(binding)
         except Exception as error:  # see _open
             raise BackendError("ONNX Runtime failed on {}: {}".format(self.device, _first_line(error)))
+        if self.timed:
+            self.stages_ms["infer"] = (time.perf_counter() - started) * 1000
 
     def _close(self) -> None:
         self._bindings = []  # before the session that they refer to

@@ -42,9 +42,14 @@ def run(arguments: argparse.Namespace) -> int:
     threshold = settings.decision.threshold if arguments.threshold is None else arguments.threshold
     decider = Decider.from_settings(bundle, threshold, settings.decision.per_class,
                                     settings.decision.stranger)
-    with open_classifier(bundle, settings.model.backend, settings.model.precision) as classifier:
+    model = settings.model
+    with open_classifier(bundle, model.backend, model.precision, state, model.cuda_memory) as classifier:
         for note in classifier.notes:
             common.log.warning("%s", note)
+        if arguments.format == "text":  # the others say it of each picture
+            common.log.setLevel(logging.INFO)
+            common.log.info("model %s %s, backend %s (%s), precision %s", bundle.name, bundle.version,
+                            classifier.backend, classifier.device, classifier.precision)
         show = _Csv(bundle.classes) if arguments.format == "csv" else \
             _show_json if arguments.format == "json" else _show_text
         any_bad = False

@@ -4,12 +4,13 @@ import argparse
 import sys
 import threading
 from contextlib import ExitStack
-from typing import Any, Callable, Optional
+from typing import IO, Any, Callable, Optional
 
 import edge
 from edge import settings as settings_module
 from edge.bundles import Bundle
-from edge.classifier import Classifier, open_classifier
+from edge.classifier import Classifier
+from edge.classifier.failover import open_for_run
 from edge.clock import Clock
 from edge.commands import common
 from edge.commands.common import log
@@ -108,11 +109,10 @@ def _belt(arguments: argparse.Namespace, asked: Asked, service: Service) -> Opti
     settings, state, bundle, decider = asked
     stop, clock, prompt = service.next_end(), service.clock, Prompt()
     with settings_module.naming(settings), ExitStack() as opened:
-        classifier = opened.enter_context(open_classifier(bundle, settings.model.backend, settings.model.precision))
-        report = _report(arguments, classifier, clock, stop)
         conditions = State(status_path(state), clock, source=shown(settings.source.uri),
-                           model="{} {}".format(bundle.name, bundle.version), backend=classifier.backend,
-                           precision=classifier.precision, state=state)
+                           model="{} {}".format(bundle.name, bundle.version), state=state)
+        classifier = opened.enter_context(open_for_run(bundle, settings.model, state, conditions, clock))
+        report = _report(arguments, bundle, clock, stop, service.out)
         conditions.counters("items", report.summary.counters)
         journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
                           settings.journal.keep_free_mb, clock, report.committed)
@@ -202,12 +202,12 @@ def _sort(sorter: Sorter, journal: Journal, report: Report, source: str, conditi
             log.info("ended: %s; %d items, all of them recorded", ended_by, report.summary.items)
 
 
-def _report(arguments: argparse.Namespace, classifier: Classifier, clock: Clock, stop: threading.Event) -> Report:
-    classes = classifier.bundle.classes
-    summary = Summary(classes, clock.mono_s())
+def _report(arguments: argparse.Namespace, bundle: Bundle, clock: Clock, stop: threading.Event,
+            out: IO[str]) -> Report:
+    summary = Summary(bundle.classes, clock.mono_s())
     if arguments.format == "json":
-        return JsonReport(summary, clock, classes, stop, quiet=arguments.quiet)
-    return Report(summary, clock) if arguments.quiet else TextReport(summary, clock, classes)
+        return JsonReport(summary, clock, bundle.classes, stop, arguments.quiet, out)
+    return Report(summary, clock, out) if arguments.quiet else TextReport(summary, clock, bundle.classes, out)
 
 
 def _reviewer(settings: Settings, classifier: Classifier, report: Report, prompt: Prompt,

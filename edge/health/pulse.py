@@ -1,18 +1,15 @@
 """The loop's pulse: each turn feeds the watchdog, and every few seconds a line for people goes to systemd."""
 
-import glob
-import os
 from collections import deque
 from typing import Callable, Deque, Dict, Optional, Tuple
 
 from edge import logs
 from edge.clock import Clock
 from edge.health.notify import Notifier
+from edge.health.sysfs import Sysfs
 
 EVERY_S = 5.0
 RATE_S = 60.0  # the rate is that of so long
-THERMAL = "/sys/class/thermal"
-NO_SENSOR = ("PMIC",)  # a Nano's PMIC-Die always says 100 degrees
 
 
 class Pulse:
@@ -23,7 +20,7 @@ class Pulse:
                  temperature_c: Optional[Callable[[], Optional[float]]] = None):
         """items: sorted so far; model: name, version, backend and precision in use; troubles: as State.troubles."""
         self._notifier, self._items, self._model, self._troubles = notifier, items, model, troubles
-        self._clock, self._temperature_c = clock, temperature_c or hottest_c
+        self._clock, self._temperature_c = clock, temperature_c or hottest_c()
         self._counted: Deque[Tuple[float, int]] = deque([(clock.mono_s(), items())])
         self._due_s = clock.mono_s() + EVERY_S
 
@@ -59,16 +56,7 @@ class Pulse:
         return "degraded: {}: {}{}; {}".format(name, troubles[name], more, line)
 
 
-def hottest_c(folder: str = THERMAL) -> Optional[float]:
-    """The highest temperature that the kernel tells, in degrees Celsius; None where it tells none."""
-    found = []
-    for zone in glob.glob(os.path.join(folder, "thermal_zone*")):
-        try:
-            with open(os.path.join(zone, "type")) as file:
-                if file.read().startswith(NO_SENSOR):
-                    continue
-            with open(os.path.join(zone, "temp")) as file:
-                found.append(int(file.read()) / 1000)
-        except (OSError, ValueError):  # that of a GPU that is switched off cannot be read
-            continue
-    return max(found) if found else None
+def hottest_c(root: str = "/") -> Callable[[], Optional[float]]:
+    """What asks for the highest temperature of the machine in degrees Celsius; None where it tells none."""
+    files = Sysfs(root)
+    return lambda: max(files.temperatures_c().values(), default=None)

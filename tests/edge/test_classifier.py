@@ -319,7 +319,7 @@ def test_order_of_roles_with_and_without_cuda(make_bundle, claimed_cuda, monkeyp
     tried = []
     monkeypatch.setattr(choose, "check", lambda classifier, golden: tried.append(classifier.role))
     with open_classifier(bundle) as classifier:  # the session falls back, so what is fastest on a CPU is taken
-        assert tried == ["fp16", "int8_cpu"] and classifier.role == "int8_cpu"
+        assert tried == ["int8_cpu"] and classifier.role == "int8_cpu"  # a session that fell back is not checked
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["AzureExecutionProvider", backend.CPU])
     assert backend.providers() == [backend.CPU]  # nothing that was never tried
     with open_classifier(bundle) as classifier:

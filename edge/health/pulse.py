@@ -51,7 +51,7 @@ class Pulse:
         troubles = self._troubles()
         if not troubles:
             return line
-        name = sorted(troubles)[0]
+        name = min(troubles, key=lambda one: (one != "settings", one))  # a person waits for the word on those
         more = " (and {} more)".format(len(troubles) - 1) if len(troubles) > 1 else ""
         return "degraded: {}: {}{}; {}".format(name, troubles[name], more, line)
 

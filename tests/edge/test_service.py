@@ -150,11 +150,13 @@ def test_the_status_line_tells_the_rate_of_the_latest_minute(manager, notifier, 
     assert len(said) <= 60  # at most every five seconds
 
 
-def test_what_is_wrong_comes_first(notifier, clock):
+def test_what_is_wrong_comes_first_and_settings_before_all(notifier, clock):
     troubles = {"ejector": "hangs", "camera": "/dev/video0: no frame for 5 s"}
     pulse, _ = make_pulse(notifier(), clock, troubles, temperature=None)
     assert pulse.line() == ("degraded: camera: /dev/video0: no frame for 5 s (and 1 more); sorting 0.0 items/s, "
                             "trashnet-resnet18 1.2.0, tensorrt fp16")
+    troubles["settings"] = "refused"
+    assert pulse.line().startswith("degraded: settings: refused (and 2 more); ")
 
 
 def test_the_hottest_zone_counts(tmp_path):
@@ -206,7 +208,7 @@ class Run:
                                                                      **environment))
 
     def write(self, text):
-        self.file.write_text("[model]\nprecision = \"int8\"\n" + text)
+        self.file.write_text("[model]\nbackend = \"onnxruntime\"\nprecision = \"int8\"\n" + text)
 
     def hangup(self, text):
         """New settings, and the signal for it."""

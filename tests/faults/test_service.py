@@ -14,7 +14,7 @@ from table import write_row
 DRAWN = "[source]\nuri = \"drawn:\"\ninterval_s = {}\n[model]\nbackend = \"onnxruntime\"\n"
 BELT = "[source]\nuri = \"sim:?width=320&height=240&fps=15&gap=0.02\"\n[model]\nbackend = \"onnxruntime\"\n"
 LANES = "[ejector]\nenabled = true\n" + "".join(
-    "[[ejector.lane]]\nclass = \"{}\"\nbin = 1\noutput = \"{{0}}\"\npulse_ms = {{1}}\n".format(name)
+    "[[ejector.lane]]\nclass = \"{}\"\nbin = 1\noutput = \"{{0}}\"\ndistance_m = 0.3\npulse_ms = {{1}}\n".format(name)
     for name in ("cardboard", "glass", "metal", "paper", "plastic", "trash", "review"))
 DOUBLES = "/opt/scrapsort/app/tests/edge/doubles"
 PLC_PORT, SILENT_PORT = 5020, 5021

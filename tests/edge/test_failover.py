@@ -21,6 +21,7 @@ from edge.classifier.failover import Failover, open_for_run
 from edge.classifier.onnxruntime import OnnxRuntimeClassifier
 from edge.classifier.tensorrt import TensorRtClassifier
 from edge.classifier.tensorrt import classifier as tensorrt_classifier
+from edge.commands.status import lines
 from edge.errors import BackendError, BundleError
 from edge.health import State
 from edge.settings import Model
@@ -58,8 +59,9 @@ def belt(doubles, make_bundle, tmp_path, clock, caplog):
         return opened[-1]
 
     def lines(*words):
-        return [record.getMessage() for record in caplog.records
-                if all(word in record.getMessage() for word in words)]
+        """Of the log, but for a note that depends on which CUDA compilers are here."""
+        said = [record.getMessage() for record in caplog.records]
+        return [line for line in said if all(word in line for word in words) and "the CPU preprocesses" not in line]
 
     yield SimpleNamespace(open=make, build=build, bundle=Bundle(path), state=state, conditions=conditions, lines=lines,
                           trouble=lambda: conditions.trouble("backend"), facts=conditions.as_dict)
@@ -412,6 +414,27 @@ def test_a_new_engine_is_taken_between_two_items(belt):
     assert belt.lines()[-2:] == ["now tensorrt fp16 (plan {}), was {}".format(plan.name, ON_THE_CPU[8:]),
                                  "backend: well again"]
     assert classifier._standby.classifier is before  # not closed: it is what would be opened to stand by
+
+
+def test_what_the_new_one_notes_is_said_and_stands_in_the_status(belt, monkeypatch):
+    really = TensorRtClassifier._open
+
+    def noting(self):
+        really(self)
+        self.notes[:] = ["half of it runs on the CPU"]
+    monkeypatch.setattr(TensorRtClassifier, "_open", noting)
+    classifier = belt.open()
+    assert belt.facts()["notes"] == classifier.notes == []
+    for precision in ("fp16", "int8"):
+        belt.build(precision, 8.0 if precision == "fp16" else 5.0)
+        for _ in range(2):
+            classifier.look()
+        classifier.classify([view()])
+        assert used(classifier) == ("tensorrt", precision) and belt.trouble() == ""
+        assert belt.facts()["notes"] == classifier.notes == ["half of it runs on the CPU"]
+    assert belt.lines("half of it") == ["half of it runs on the CPU"]  # once
+    values = dict(belt.facts(), running=True)
+    assert "note   backend              half of it runs on the CPU" in lines(values)
 
 
 def test_a_folder_in_which_someone_writes_is_left_alone(belt, monkeypatch):

@@ -2,7 +2,8 @@
 
 import difflib
 import os
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from edge.errors import SettingsError
 
@@ -191,6 +192,17 @@ def override(settings: Settings, section: str, **values: Any) -> Settings:
     for key, value in given.items():
         given[key] = _check(section, key, value, getattr(SECTIONS[section](), key), "command line")
     return settings._replace(**{section: getattr(settings, section)._replace(**given)})
+
+
+@contextmanager
+def naming(settings: Settings) -> Iterator[None]:
+    """What is found wrong with the settings within this, long after they were read, names their file, too."""
+    try:
+        yield
+    except SettingsError as error:
+        if not settings.file or str(error).startswith(settings.file + ": "):
+            raise
+        raise SettingsError("{}: {}".format(settings.file, error))
 
 
 def _parse_section(section: str, table: Mapping[str, Any], path: str) -> Any:

@@ -193,8 +193,7 @@ def _nvrtc_paths(roots: List[str]) -> Iterator[str]:
                for parts in (("lib64",), ("lib",), ("targets", "*", "lib"))]
     folders += [os.path.join(folder, "nvidia", "*", "lib") for folder in sys.path if folder]
     for folder in folders:
-        for path in sorted(glob.glob(os.path.join(folder, "libnvrtc.so*"))):
-            yield path
+        yield from sorted(glob.glob(os.path.join(folder, "libnvrtc.so*")))
     known = ctypes.util.find_library("nvrtc")
     if known:
         yield known

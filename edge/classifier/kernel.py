@@ -10,6 +10,7 @@
 
 import hashlib
 import os
+from collections import OrderedDict
 from typing import Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -127,9 +128,10 @@ def compile_kernel(compute_capability: str, cache_folder: str,
     path, data = _kept(cache_folder, of_source)
     if data:
         return Compiled(data, path, "kept in {}".format(os.path.basename(path)))
-    raise BackendError("the GPU's preprocessing cannot be compiled for compute capability {}: {}; install nvcc or NVRTC "
-                       "of a CUDA toolkit that knows it, or: python3 -m pip install nvidia-cuda-nvrtc-cu12".format(
-                           compute_capability, "; ".join(troubles) or "neither nvcc nor NVRTC is here"))
+    raise BackendError("the GPU's preprocessing cannot be compiled for compute capability {}: {}; install the CUDA "
+                       "toolkit of its driver (on a Jetson: sudo apt-get install nvidia-jetpack)".format(
+                           compute_capability,
+                           "; ".join(OrderedDict.fromkeys(troubles)) or "neither nvcc nor NVRTC is here"))
 
 
 def _digest(*parts: object) -> str:

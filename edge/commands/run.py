@@ -58,12 +58,12 @@ def run(arguments: argparse.Namespace) -> int:
     common.start_logging()
     stop, clock, prompt = threading.Event(), Clock(), _Prompt()
     out = sys.stdout  # now: threads that open backends put another in its place meanwhile, for libraries that print
-    with StateLock(state), ExitStack() as opened:
+    with settings_module.naming(settings), StateLock(state), ExitStack() as opened:
         bundle = common.open_bundle(arguments, settings, state)
         decider = Decider.from_settings(bundle, settings.decision.threshold, settings.decision.per_class,
                                         settings.decision.stranger)
         conditions = State(status_path(state), clock, source=shown(settings.source.uri),
-                           model="{} {}".format(bundle.name, bundle.version))
+                           model="{} {}".format(bundle.name, bundle.version), state=state)
         classifier = opened.enter_context(open_for_run(bundle, settings.model, state, conditions, clock))
         report = _report(arguments, bundle, clock, stop, out)
         conditions.counters("items", report.summary.counters)

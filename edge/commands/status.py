@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import os
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Tuple
 
 from edge.commands import common
 from edge.errors import JournalError
-from edge.health import read, status_path
+from edge.health import read, read_service, status_path
 from edge.journal.lock import holder
 
 
@@ -20,18 +21,34 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print it; 1 when nothing runs or something is wrong."""
     _, state = common.load_settings(arguments)
-    values = read(status_path(state))
+    values, state = _values(state, arguments.state is not None)
     if values is None:
         raise JournalError("state folder {}: nothing has run there; start it with `scrapsort run`, or give --state "
                            "DIR".format(state))
-    running = holder(state) in (values.get("pid"), 0)  # `fire` holds it, too
-    values["running"] = running
+    running = values["running"] = _runs(values, state)
     if arguments.format == "json":
         sys.stdout.write(json.dumps(values, indent=2) + "\n")
     else:
         sys.stdout.write("".join(line + "\n" for line in lines(values)))
     well = all(one.get("ok") for one in values.get("conditions", {}).values())
     return 0 if running and well else 1
+
+
+def _values(state: str, given: bool) -> Tuple[Optional[Dict[str, Any]], str]:
+    """What the run in this state folder last said, and the folder. In a shell that names none, of the service, where
+    there is one and nothing runs in this user's own."""
+    own = read(status_path(state))
+    if given or os.environ.get("STATE_DIRECTORY") or os.environ.get("RUNTIME_DIRECTORY"):
+        return own, state
+    if own is not None and _runs(own, state):
+        return own, state
+    service = read_service()
+    return (own, state) if service is None else (service, str(service.get("state", state)))
+
+
+def _runs(values: Dict[str, Any], state: str) -> bool:
+    """Whether the run that said so still sorts."""
+    return holder(state) in (values.get("pid"), 0)  # `fire` holds it, too
 
 
 def lines(values: Dict[str, Any]) -> List[str]:

@@ -1,15 +1,13 @@
 """The process that fires (worker.py), as the loop's side holds it: started, spoken to, listened to, ended."""
 
 import json
-import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from typing import Any, Callable, Dict, Optional
 
-import edge
+from edge import children
 
 HUNG_S = 3.0  # a process that has said nothing for so long is replaced
 OPEN_S = 15.0  # opening Jetson.GPIO takes seconds
@@ -20,12 +18,7 @@ class Process:
     """One worker and its two pipes."""
 
     def __init__(self, hello: Dict[str, Any], hear: Callable[[Dict[str, Any]], None]):
-        environ = dict(os.environ)
-        folder = os.path.dirname(os.path.dirname(os.path.abspath(edge.__file__)))
-        environ["PYTHONPATH"] = os.pathsep.join([folder] + [p for p in [environ.get("PYTHONPATH")] if p])
-        self._process = subprocess.Popen([sys.executable, "-m", "edge.ejector.worker"], env=environ,
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         start_new_session=os.name == "posix")  # Ctrl-Z, or a terminal that is closed
+        self._process = children.start("edge.ejector.worker")
         self._hear = hear
         self._error: Optional[str] = None
         self._ready, self.ended = threading.Event(), threading.Event()

@@ -1,4 +1,4 @@
-"""The process that fires: `python -m edge.ejector.worker`, started and watched by link.py.
+"""The process that fires: started by process.py, watched by link.py.
 
 It owns the outputs. A line of JSON comes in for each item and each change of the belt's speed, and a line goes out for
 each firing. All valves are closed at start, at the end, when the loop's process is gone (its end of the pipe closes,
@@ -16,6 +16,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
+from edge import children
 from edge.clock import Clock
 from edge.ejector.schedule import FAILED, FIRED, MERGED, Change, Result, Schedule
 from edge.errors import OutputError, ScrapsortError
@@ -158,8 +159,7 @@ def main() -> int:
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP"):  # it ends with the loop, and closes all then
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    words = os.dup(1)
-    os.dup2(2, 1)  # what a library prints goes to the log, not between our words
+    words = children.words()
     start_logging()
     wanted = json.loads(sys.stdin.readline() or "null")
     if wanted is None:

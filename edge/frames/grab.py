@@ -25,6 +25,7 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 import cv2
 import numpy as np
 
+from edge.children import words
 from edge.frames import address, capture, ring
 from edge.frames.capture import CameraError
 from edge.frames.damage import Halves, is_same
@@ -39,8 +40,7 @@ def main() -> None:
     """Read until the camera ends, fails, or nobody listens any more."""
     for name in ("SIGINT", "SIGTERM"):  # meant for the loop, which ends this process by closing its stdin
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    _WORDS[0] = os.dup(1)
-    os.dup2(2, 1)  # what a library prints goes where its errors go, not between our words
+    _WORDS[0] = words()
     wishes = json.loads(sys.stdin.buffer.readline().decode("utf-8"))
     hands = Hands(bool(wishes["keep_all"]), say)
     threading.Thread(target=_listen, args=(hands,), name="asked", daemon=True).start()

@@ -4,7 +4,7 @@ import os
 from typing import Optional, Sequence
 
 from edge.errors import SourceError
-from edge.frames.address import shown
+from edge.frames.address import CSI, kind_of, number_of, shown
 from edge.locks import HeldError, MachineLock
 
 
@@ -13,9 +13,8 @@ class CameraLock:
 
     def __init__(self, uri: str, folders: Optional[Sequence[str]] = None):
         """Raises SourceError that names the process which holds it."""
-        name = os.path.realpath(uri) if uri.startswith("/dev/") else uri  # of the device behind a link
         try:
-            self._lock = MachineLock("camera", name, folders)
+            self._lock = MachineLock("camera", _name(uri), folders)
         except HeldError as holder:
             raise SourceError("source {}: in use by process {}; stop that run or give another --source".format(
                 shown(uri), holder))
@@ -23,3 +22,10 @@ class CameraLock:
     def close(self) -> None:
         """Free the lock."""
         self._lock.close()
+
+
+def _name(uri: str) -> str:
+    """One for each camera: of the device behind a link, of the sensor with its number."""
+    if uri.startswith("/dev/"):
+        return os.path.realpath(uri)
+    return "csi://{}".format(number_of(uri)) if kind_of(uri) == CSI else uri

@@ -3,17 +3,14 @@
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
+from edge import children
 from edge.frames import address, ring
-
-# With the loop's own search path: what is called edge in the current folder may be another thing
-START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from edge.frames.grab import main; main()"
 
 
 class Opened(NamedTuple):
@@ -61,11 +58,8 @@ class Reader:
         self._thread.start()
 
     def _start(self) -> Any:
-        extra: Dict[str, Any] = {}
-        if os.name == "posix":  # a session of its own: Ctrl-C at the terminal is for the loop alone
-            extra = {"pass_fds": self._ring.handles, "start_new_session": True}
-        return subprocess.Popen([sys.executable, "-c", START, json.dumps(sys.path)], stdin=subprocess.PIPE,
-                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, **extra)
+        extra = {"pass_fds": self._ring.handles} if os.name == "posix" else {}
+        return children.start("edge.frames.grab", stderr=subprocess.DEVNULL, bufsize=0, **extra)
 
     def _send(self, data: bytes) -> None:
         try:

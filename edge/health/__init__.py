@@ -1,5 +1,5 @@
 """How the appliance is: its conditions and counters, for `scrapsort status` and the log."""
 
-from edge.health.state import State, read, status_path
+from edge.health.state import State, read, read_service, status_path
 
-__all__ = ["State", "read", "status_path"]
+__all__ = ["State", "read", "read_service", "status_path"]

@@ -14,6 +14,7 @@ from edge.clock import Clock, utc_text
 log = logging.getLogger("scrapsort")
 
 FILE = "status.json"
+SERVICE = "/run/scrapsort"  # $RUNTIME_DIRECTORY of the service
 LOOK_S = 0.25  # a change of a condition is in the file after so long
 REFRESH_S = 10.0  # counters are; an SD card wears out
 
@@ -32,6 +33,11 @@ def read(path: str) -> Optional[Dict[str, Any]]:
     except (OSError, ValueError):
         return None
     return values if isinstance(values, dict) else None
+
+
+def read_service() -> Optional[Dict[str, Any]]:
+    """What the run of the machine's service last said; None as of read."""
+    return read(os.path.join(SERVICE, FILE))
 
 
 class State:

@@ -50,13 +50,21 @@ class StateLock:
 def holder(state: str) -> Optional[int]:
     """The process that holds the lock of this state folder now, 0 when it is not known which; None: nobody does."""
     try:
-        with open(os.path.join(state, LOCK_FILE), "r+") as file:
+        with _open(os.path.join(state, LOCK_FILE)) as file:
             if _try_lock(file):
                 return None
             text = file.read().strip()
             return int(text) if text.isdigit() else 0
     except OSError:
         return None
+
+
+def _open(path: str) -> Any:
+    """The lock's file; of another user's run it may only be read, which is enough to ask."""
+    try:
+        return open(path, "r+")
+    except PermissionError:
+        return open(path)
 
 
 def _try_lock(file: Any) -> bool:

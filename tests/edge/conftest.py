@@ -1,28 +1,32 @@
-"""What the tests of edge share: a clock that is moved by hand, small real bundles, records, and places that fill up."""
+"""What the tests of edge share: a clock moved by hand, small real bundles, records, cameras, places that fill up."""
 
-import hashlib
 import json
 import logging
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import sys
+import threading
 import types
 
+import cv2
 import numpy as np
 import pytest
+import stream_server
 import tensorrt_doubles
+from cameras import SIZE, write_video
+from helpers import SHARED, SHIPPED
+from stream_server import numbered
+from tiny_bundles import CLASSES, tiny_onnx, write_bundle
 
-from edge.bundles import Bundle, seal
+from edge import locks
+from edge.bundles import Bundle
 from edge.clock import Clock
+from edge.frames import open_source
+from edge.frames.drawn import MATERIALS, draw_named
+from edge.health import State
 from edge.journal import Record
-
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SHIPPED = os.path.join(REPOSITORY, "models", "trashnet-resnet18")
-CLASSES = ("glass", "metal", "paper", "plastic")
-SIDE = 8  # height and width of a tiny bundle's input in pixels
 
 
 def pytest_collection_modifyitems(items):
@@ -80,98 +84,7 @@ def clock():
     return FakeClock()
 
 
-# ---------------------------------------------------------------- a whole ONNX model in a few hundred bytes
-
-def _varint(number):
-    out = b""
-    while number > 127:
-        out += struct.pack("B", number & 127 | 128)
-        number >>= 7
-    return out + struct.pack("B", number)
-
-
-def _number(field, value):
-    return _varint(field << 3) + _varint(value)
-
-
-def _bytes(field, value):
-    value = value.encode() if isinstance(value, str) else value
-    return _varint(field << 3 | 2) + _varint(len(value)) + value
-
-
-def _value_info(name, shape, element_type):
-    dimensions = b"".join(_bytes(1, _number(1, size)) for size in shape)
-    tensor = _number(1, element_type) + _bytes(2, dimensions)
-    return _bytes(1, name) + _bytes(2, _bytes(1, tensor))
-
-
-def _tensor(name, array):
-    return (b"".join(_number(1, size) for size in array.shape) + _number(2, 1) + _bytes(8, name)
-            + _bytes(9, array.astype("<f4").tobytes()))
-
-
-def _node(operation, inputs, output):
-    return (b"".join(_bytes(1, name) for name in inputs) + _bytes(2, output) + _bytes(4, operation))
-
-
-def tiny_onnx(weights, side=SIDE, features=512, names=("image", "logits", "features")):
-    """An ONNX model: the mean of each channel, times weights (3, C), are the logits; times ones the features."""
-    image, logits, feature = names
-    graph = b"".join(_bytes(1, node) for node in (
-        _node("GlobalAveragePool", [image], "pooled"), _node("Flatten", ["pooled"], "flat"),
-        _node("MatMul", ["flat", "weights"], logits), _node("MatMul", ["flat", "ones"], feature)))
-    graph += _bytes(2, "tiny") + _bytes(5, _tensor("weights", weights))
-    graph += _bytes(5, _tensor("ones", np.ones((3, features), np.float32)))
-    graph += _bytes(11, _value_info(image, (1, 3, side, side), 1))
-    graph += _bytes(12, _value_info(logits, (1, weights.shape[1]), 1))
-    graph += _bytes(12, _value_info(feature, (1, features), 1))
-    return _number(1, 7) + _bytes(8, _number(2, 13)) + _bytes(7, graph)
-
-
 # ---------------------------------------------------------------- bundles
-
-def sha256(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-def write_bundle(folder, edit=None, roles=("fp16", "int8_cpu"), classes=CLASSES, models=None, golden=None,
-                 resize="stretch"):
-    """A whole small bundle; edit(manifest) changes it last, models and golden replace files (hashes follow)."""
-    if not os.path.isdir(str(folder)):
-        os.makedirs(str(folder))
-    rng = np.random.RandomState(5)
-    weights = rng.randn(3, len(classes)).astype(np.float32)
-    images = rng.randint(0, 256, (5, SIDE, SIDE, 3)).astype(np.uint8)
-    images[np.arange(5), :, :, np.arange(5) % 3] //= 4  # five clearly different colours
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    pooled = ((images / 255.0 - mean) / std).mean((1, 2))
-    files, entries = {}, {}
-    for role in roles:
-        files["model-" + role + ".onnx"] = (models or {}).get(role) or tiny_onnx(weights)
-        entries[role] = {"path": "model-" + role + ".onnx", "opset": 13, "ir_version": 7, "tolerance": 0.01}
-    answers = {"logits_" + role: pooled.dot(weights).astype(np.float32) for role in roles}
-    answers.update(golden or {})
-    golden_path = os.path.join(str(folder), "golden.npz")
-    np.savez(golden_path, **dict({"images_rgb": images}, **answers))
-    for name, data in files.items():
-        with open(os.path.join(str(folder), name), "wb") as file:
-            file.write(data)
-    for role in roles:
-        entries[role]["sha256"] = sha256(files["model-" + role + ".onnx"])
-    with open(golden_path, "rb") as file:
-        golden_sha256 = sha256(file.read())
-    manifest = {
-        "format": "scrapsort-bundle-1", "name": "tiny", "version": "1", "classes": list(classes),
-        "input": {"name": "image", "shape": [1, 3, SIDE, SIDE], "dtype": "float32", "colour_order": "RGB",
-                  "resize": resize, "mean": list(mean), "std": list(std)},
-        "temperature": 1.0, "thresholds": {"default": 0.5, "per_class": {}}, "files": entries,
-        "golden": {"path": "golden.npz", "sha256": golden_sha256}}
-    if edit is not None:
-        edit(manifest)
-    with open(os.path.join(str(folder), "manifest.json"), "w") as file:
-        json.dump(seal(manifest), file)
-    return str(folder)
-
 
 @pytest.fixture
 def make_bundle(tmp_path):
@@ -258,3 +171,106 @@ def free_port():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return listening.getsockname()[1]
+
+
+# ---------------------------------------------------------------- cameras and belts
+
+@pytest.fixture
+def locks_of_its_own(tmp_path, monkeypatch):
+    """Two tests side by side do not share a camera."""
+    monkeypatch.setattr(locks, "FOLDERS", [str(tmp_path)])
+
+
+@pytest.fixture
+def opened(locks_of_its_own):
+    """opened(uri, source, **keywords) -> a Camera that is closed in the end; its stop and state ride with it."""
+    cameras = []
+
+    def open_one(uri, source=SIZE, **keywords):
+        stop, state = threading.Event(), State("")
+        one = open_source(str(uri), False, stop, lambda key: False, Clock(), source, state, **keywords)
+        one.stop, one.state = stop, state
+        cameras.append(one)
+        return one
+    yield open_one
+    for one in cameras:
+        one.close()
+
+
+@pytest.fixture
+def server(free_port):
+    """server(what=…) -> its address; the one before is killed."""
+    processes = []
+
+    def stop_all():
+        while processes:
+            process = processes.pop()
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+    def start(**asked):
+        stop_all()
+        asked = dict({"what": "numbered", "fps": 30, "size": [480, 360], "port": free_port}, **asked)
+        processes.append(subprocess.Popen([sys.executable, stream_server.__file__, json.dumps(asked)],
+                                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
+        assert processes[0].stdout.readline() == b"ready\n"
+        return "http://127.0.0.1:{}/video".format(free_port)
+    start.kill = stop_all
+    yield start
+    stop_all()
+
+
+@pytest.fixture
+def log_lines(caplog):
+    """Lines of the log as far as they have come."""
+    logger = logging.getLogger("scrapsort")
+    logger.propagate, before = True, logger.level
+    caplog.set_level(logging.INFO, "scrapsort")
+    yield lambda: [record.getMessage() for record in caplog.records]
+    logger.setLevel(before)
+
+
+@pytest.fixture
+def video(tmp_path):
+    """Sixty frames that carry their numbers, at 30 a second."""
+    return write_video(tmp_path / "numbers.avi", (numbered(number, 480, 360) for number in range(60)))
+
+
+@pytest.fixture(scope="session")
+def tiles(tmp_path_factory):
+    """A folder of bright tiles, all of one size, which no gate overlooks: things whose length is known."""
+    folder = tmp_path_factory.mktemp("tiles")
+    rng = np.random.RandomState(5)
+    os.mkdir(str(folder / "any"))
+    for number in range(8):
+        tile = np.full((120, 160, 3), rng.randint(150, 256, 3), np.uint8)
+        cv2.circle(tile, (80, 60), 30, [int(value) for value in rng.randint(0, 256, 3)], -1)
+        cv2.imwrite(str(folder / "any" / "{}.png".format(number)), tile)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def real_clip():
+    """The path of a hand-held clip of a real belt with three packs on it."""
+    path = os.path.join(SHARED, "belt", "real-belt-3-items.mp4")
+    if not os.path.isfile(path):
+        pytest.skip("no {}: it comes with the shared data alone".format(path))
+    return path
+
+
+# ---------------------------------------------------------------- the command line
+
+@pytest.fixture
+def belt(tmp_path):
+    """Twelve drawn items, named so that natural and alphabetical order differ."""
+    folder = tmp_path / "belt"
+    folder.mkdir()
+    for number in range(12):
+        cv2.imwrite(str(folder / "item{}.jpg".format(number + 1)), draw_named(MATERIALS[number % 6], number))
+    return folder
+
+
+@pytest.fixture
+def state(tmp_path):
+    return tmp_path / "state"

@@ -22,7 +22,8 @@ class Doubles:
         self.generation = generation
         self.paths = [os.path.join(HERE, "pycuda"), os.path.join(HERE, "tensorrt_" + generation)]
         self._files = {"TENSORRT_DOUBLE_FAULTS": str(tmp_path / "tensorrt.faults"),
-                       "PYCUDA_DOUBLE_FAULTS": str(tmp_path / "pycuda.faults")}
+                       "PYCUDA_DOUBLE_FAULTS": str(tmp_path / "pycuda.faults"),
+                       "CUDA_ROOT": os.path.join(HERE, "cuda")}
 
     def environment(self, **more):
         """os.environ of a process that shall find the doubles."""

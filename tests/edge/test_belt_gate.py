@@ -17,8 +17,6 @@ from edge.gate.blobs import find, neck_of
 from edge.gate.clusters import NARROW
 from edge.settings import Gate, Settings, Source
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SHARED = os.environ.get("SCRAPSORT_SHARED_DATA", os.path.join(os.path.dirname(ROOT), "shared", "data"))
 FAST = Options(width=960, height=540, fps=30.0, pace="fast")
 
 
@@ -319,12 +317,9 @@ def test_an_interval_takes_a_frame_every_so_often_and_makes_up_for_none():
     assert taken == [0.0, 1.1, 2.0, 5.0, 6.0]
 
 
-def test_the_real_belt_has_three_packs_on_it():
+def test_the_real_belt_has_three_packs_on_it(real_clip):
     """A hand-held clip, 160 frames; region and direction from its README. Nothing here was fitted to it."""
-    path = os.path.join(SHARED, "belt", "real-belt-3-items.mp4")
-    if not os.path.isfile(path):
-        pytest.skip("no {}: it comes with the shared data alone".format(path))
-    video = cv2.VideoCapture(path)
+    video = cv2.VideoCapture(real_clip)
     gate = BeltGate(Gate(direction="left"), region=(80, 222, 287, 103))
     items, number = [], 0
     while True:

@@ -9,7 +9,8 @@ import threading
 import time
 
 import pytest
-from test_outputs import Plc, until
+from helpers import until
+from test_outputs import Plc
 
 from edge import settings as settings_module
 from edge.ejector import Ejector, NoEjector, link, open_ejector

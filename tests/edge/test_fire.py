@@ -1,17 +1,15 @@
 """scrapsort fire: one ejector, with the belt locked out."""
 
 import os
-import subprocess
-import sys
 import threading
 
 import pytest
-from test_outputs import Plc, until
+from helpers import scrapsort, until
+from test_outputs import Plc
 
 from edge.journal import StateLock
 from edge.locks import HeldError, MachineLock
 
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LANES = """
 [[ejector.lane]]
 class = "metal"
@@ -32,10 +30,7 @@ def fire(tmp_path):
     def run(*arguments, **options):
         config = tmp_path / "scrapsort.toml"
         config.write_text(LANES.format(options.get("output", "log:metal")))
-        done = subprocess.run(  # noqa: UP022  # Python 3.6
-            [sys.executable, "-m", "edge", "fire", "--config", str(config), "--state", str(tmp_path / "state")]
-            + list(arguments), cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
+        return scrapsort("fire", "--config", config, "--state", tmp_path / "state", *arguments)
     return run
 
 
@@ -99,8 +94,5 @@ def test_wrong_usage_is_one_line(fire, arguments, names):
 
 
 def test_without_lanes_there_is_nothing_to_fire(tmp_path):
-    done = subprocess.run(  # noqa: UP022  # Python 3.6
-        [sys.executable, "-m", "edge", "fire", "metal", "--state", str(tmp_path)], cwd=REPOSITORY,
-        env={k: v for k, v in os.environ.items() if k != "SCRAPSORT_CONFIG"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    assert done.returncode == 2 and b"no [[ejector.lane]]" in done.stderr
+    code, _, errors = scrapsort("fire", "metal", "--state", tmp_path)
+    assert code == 2 and "no [[ejector.lane]]" in errors

@@ -7,7 +7,8 @@ import time
 import gpio_doubles
 import numpy as np
 import pytest
-from test_outputs import Plc, until
+from helpers import until
+from test_outputs import Plc
 
 from edge.errors import OutputError, SettingsError, UsageError
 from edge.frames.base import Frame

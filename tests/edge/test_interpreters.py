@@ -8,19 +8,18 @@ import sys
 
 import cv2
 import pytest
+from helpers import REPOSITORY, SHARED
 
 from edge.frames.drawn import MATERIALS, draw_named
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SHARED = os.environ.get("SCRAPSORT_SHARED_DATA", os.path.join(os.path.dirname(ROOT), "shared", "data"))
-OTHERS = sorted(path for path in glob.glob(os.path.join(ROOT, ".venv", "test-*", "bin", "python"))
+OTHERS = sorted(path for path in glob.glob(os.path.join(REPOSITORY, ".venv", "test-*", "bin", "python"))
                 if not os.path.samefile(os.path.dirname(os.path.dirname(path)), sys.prefix))
 ALLOWED = 1e-3  # of a probability: OpenCV's JPEG decoders may differ in the last bit of a pixel
 
 
 def answers(python, precision, images, state):
     command = [python, "-m", "edge", "classify", "--format", "json", "--precision", precision, "--state", state]
-    output = subprocess.check_output(command + images, cwd=ROOT)
+    output = subprocess.check_output(command + images, cwd=REPOSITORY)
     return [json.loads(line) for line in output.decode("utf-8").splitlines()]
 
 

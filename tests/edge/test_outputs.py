@@ -9,6 +9,7 @@ import time
 
 import gpio_doubles
 import pytest
+from helpers import scrapsort, until
 
 from edge.errors import OutputError, UsageError
 from edge.outputs import open_output, probe_output
@@ -16,13 +17,6 @@ from edge.outputs.address import Modbus
 from edge.outputs.modbus import Connection
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def until(what, within_s=10.0):
-    deadline = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < deadline, "did not happen within {} s".format(within_s)
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("uri, names", [
@@ -286,9 +280,7 @@ def test_doctor_tells_each_output(tmp_path):
     config = tmp_path / "scrapsort.toml"
     config.write_text("[ejector]\nenabled = true\n[[ejector.lane]]\nclass = 'glass'\noutput = 'log:a'\n"
                       "[[ejector.lane]]\nclass = 'metal'\noutput = 'gpiod:no-chip/3'\n")
-    done = subprocess.run(  # noqa: UP022  # Python 3.6
-        [sys.executable, "-m", "edge", "doctor", "--config", str(config), "--state", str(tmp_path)],
-        cwd=os.path.dirname(os.path.dirname(HERE)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    lines = [line for line in done.stdout.decode().splitlines() if line.split()[1:2] == ["ejector"]]
-    assert done.returncode == 1 and [line.split()[0] for line in lines] == ["wrong", "ok"]
+    code, out, _ = scrapsort("doctor", "--config", config, "--state", tmp_path)
+    lines = [line for line in out.splitlines() if line.split()[1:2] == ["ejector"]]
+    assert code == 1 and [line.split()[0] for line in lines] == ["wrong", "ok"]
     assert "gpiod:no-chip/3" in lines[0] and "log:a: writes lines" in lines[1]

@@ -43,8 +43,9 @@ def test_setup_cfg_says_what_pyproject_says():
     assert extras == project["optional-dependencies"]
     scripts = dict(re.split(" = ", line) for line in lines_of(config["options.entry_points"]["console_scripts"]))
     assert scripts == project["scripts"]
-    data = {folder: lines_of(files) for folder, files in config["options.data_files"].items()}
-    assert data == setuptools["data-files"]
+    for section, table in (("options.data_files", "data-files"), ("options.package_data", "package-data")):
+        data = {folder: lines_of(files) for folder, files in config[section].items()}
+        assert data == setuptools[table]
 
 
 def test_the_version_is_the_same_everywhere():
@@ -77,6 +78,8 @@ def test_the_installed_command_works_away_from_the_repository(tmp_path):
     version = subprocess.check_output([str(script), "--version"], cwd=str(tmp_path), env=environment)
     assert version.decode("utf-8").strip() == "scrapsort " + pyproject()["project"]["version"]
     assert (library / "edge" / "cli.py").exists()
+    assert (library / "edge" / "classifier" / "preprocess.cu").read_bytes() == read(
+        "edge/classifier/preprocess.cu").encode("utf-8")
     shipped = prefix / "share" / "scrapsort" / "models" / "trashnet-resnet18"
     assert sorted(p.name for p in shipped.iterdir()) == sorted(os.listdir(os.path.join(
         ROOT, "models", "trashnet-resnet18")))

@@ -7,8 +7,8 @@ import textwrap
 import pytest
 
 from edge import settings as settings_module
-from edge.errors import SettingsError
-from edge.settings import Settings, load, override, parse, state_folder
+from edge.errors import SettingsError, UsageError
+from edge.settings import Settings, load, naming, override, parse, state_folder
 
 # The design page's "Settings, whole", for the keys that exist
 DEFAULTS = {
@@ -210,6 +210,22 @@ def test_a_mistake_is_one_line(tmp_path, word, text, names):
     for name in names:
         assert name in message[len(path):]
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("file, said, expected", [
+    ("a.toml", "[gate] trigger: wrong", "a.toml: [gate] trigger: wrong"),
+    ("a.toml", "a.toml: gate.line: wrong", "a.toml: gate.line: wrong"),  # once is enough
+    ("", "[gate] mode: wrong", "[gate] mode: wrong")])
+def test_what_is_found_wrong_later_names_the_file_too(file, said, expected):
+    with pytest.raises(SettingsError) as caught, naming(Settings(file=file)):
+        raise SettingsError(said)
+    assert str(caught.value) == expected
+
+
+def test_other_errors_are_not_of_the_settings():
+    with pytest.raises(UsageError) as caught, naming(Settings(file="a.toml")):
+        raise UsageError("--watch")
+    assert str(caught.value) == "--watch" and type(caught.value) is UsageError
 
 
 def test_only_later_keys_are_said_to_come(tmp_path):

@@ -1,13 +1,13 @@
 """scrapsort setup finds what it proposes from frames alone: a simulated belt's own geometry only judges it here."""
 
 import os
-import subprocess
 import sys
 import threading
 
 import cv2
 import numpy as np
 import pytest
+from helpers import scrapsort
 
 from edge import cli, settings
 from edge.commands import setup
@@ -21,22 +21,8 @@ from edge.gate.recording import Recording
 from edge.gate.survey import Survey, doubts, spread
 from edge.settings import Gate, Settings, Source
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SHARED = os.environ.get("SCRAPSORT_SHARED_DATA", os.path.join(os.path.dirname(ROOT), "shared", "data"))
 WIDE = Options(width=960, height=540, pace="fast")
 TALL = Options(width=540, height=960, pace="fast")
-
-
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    """Bright tiles, all of one size: things whose length is known."""
-    folder = tmp_path_factory.mktemp("tiles")
-    rng = np.random.RandomState(5)
-    os.makedirs(str(folder / "a"))
-    for number in range(12):
-        cv2.imwrite(str(folder / "a" / "{}.png".format(number)),
-                    np.full((120, 160, 3), rng.randint(140, 256, 3), np.uint8))
-    return str(folder)
 
 
 class Belt:
@@ -97,17 +83,13 @@ def test_what_is_proposed_is_what_is_there_and_counts_right(tiles, tmp_path, wor
     assert count == 8 == len(again.truth) and gate.speed_mps == pytest.approx(options.speed, rel=0.05)
 
 
-def test_the_real_clip(tmp_path):
+def test_the_real_clip(tmp_path, real_clip):
     """Hand-held, with shoes and cables around: nothing here was fitted to it."""
-    path = os.path.join(SHARED, "belt", "real-belt-3-items.mp4")
-    if not os.path.isfile(path):
-        pytest.skip("no {}: it comes with the shared data alone".format(path))
-
     class Clip:
         moving = True
 
         def __iter__(self):
-            video, number = cv2.VideoCapture(path), 0
+            video, number = cv2.VideoCapture(real_clip), 0
             while True:
                 fine, image = video.read()
                 if not fine:
@@ -240,10 +222,8 @@ def test_spread():
 
 def command(*arguments):
     """stdout and stderr of a command that ends well."""
-    process = subprocess.Popen([sys.executable, "-m", "edge"] + list(arguments), cwd=ROOT, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
-    printed, said = (data.decode("utf-8") for data in process.communicate())
-    assert process.returncode == 0, said
+    code, printed, said = scrapsort(*arguments)
+    assert code == 0, said
     return printed, said
 
 

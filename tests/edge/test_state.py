@@ -3,23 +3,14 @@
 import json
 import logging
 import os
-import subprocess
-import sys
-import time
 
 import pytest
+from helpers import scrapsort, until
 
+from edge import cli
 from edge.health import State, read, status_path
-from edge.journal import StateLock
-
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def until(what, within_s=10.0):
-    deadline = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < deadline, "did not happen within {} s".format(within_s)
-        time.sleep(0.02)
+from edge.health import state as health_state
+from edge.journal import StateLock, lock
 
 
 class Lines(logging.Handler):
@@ -85,11 +76,7 @@ def test_what_cannot_be_read_is_none(tmp_path, text):
 
 
 def status(state, *arguments):
-    environ = {key: value for key, value in os.environ.items() if key != "RUNTIME_DIRECTORY"}
-    done = subprocess.run(  # noqa: UP022  # Python 3.6
-        [sys.executable, "-m", "edge", "status", "--state", state] + list(arguments), env=environ, cwd=REPOSITORY,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    return scrapsort("status", "--state", state, *arguments)
 
 
 def test_status_from_another_terminal(tmp_path):
@@ -110,3 +97,68 @@ def test_status_from_another_terminal(tmp_path):
         assert values["running"] is True and values["conditions"]["output gpio:17"]["trouble"] == "pin is taken"
     code, out, _ = status(folder)
     assert code == 1 and "not running; the last run ended: killed" in out
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    """The machine's service: it has said so in its folder; service.state holds its lock, while it runs."""
+    (tmp_path / "run").mkdir()
+    service_state = str(tmp_path / "var")
+    monkeypatch.setattr(health_state, "SERVICE", str(tmp_path / "run"))
+    for name in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "SCRAPSORT_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    with StateLock(service_state):
+        State(str(tmp_path / "run" / "status.json"), source="service", state=service_state).close()
+        yield service_state
+
+
+def printed(monkeypatch, capsys, *arguments):
+    """(exit code, stdout or stderr) of scrapsort status, in this process: no test writes to /run."""
+    monkeypatch.setattr(cli, "_tolerant_output", lambda: None)  # it takes pytest's own stdout apart on Python 3.6
+    code = cli.main(["status"] + list(arguments))
+    out, err = capsys.readouterr()
+    return code, out or err
+
+
+def test_a_plain_shell_finds_the_service(service, monkeypatch, capsys):
+    code, text = printed(monkeypatch, capsys)
+    assert code == 0 and text.startswith("sorting, process {} (source service)".format(os.getpid()))
+
+
+@pytest.mark.parametrize("running, expected", [(True, "own"), (False, "service")])
+def test_what_runs_in_the_own_folder_comes_first(service, tmp_path, monkeypatch, capsys, running, expected):
+    own = tmp_path / "home" / "scrapsort"
+    held = StateLock(str(own))
+    State(str(own / "status.json"), source="own").close()
+    if not running:
+        held.close()
+    code, text = printed(monkeypatch, capsys)
+    held.close()
+    assert code == 0 and "(source {})".format(expected) in text
+
+
+@pytest.mark.parametrize("word", ["--state", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"])
+def test_who_names_a_folder_is_told_of_that_alone(service, tmp_path, monkeypatch, capsys, word):
+    arguments = [word, str(tmp_path / "other")] if word == "--state" else []
+    if not arguments:
+        monkeypatch.setenv(word, str(tmp_path / "other"))
+    code, text = printed(monkeypatch, capsys, *arguments)
+    assert code == 1 and "nothing has run there" in text
+
+
+def test_a_service_that_was_killed_does_not_run(service, monkeypatch, capsys):
+    monkeypatch.setattr("edge.commands.status.holder", lambda state: None if state == service else os.getpid())
+    code, text = printed(monkeypatch, capsys)
+    assert code == 1 and text.startswith("not running")
+
+
+def test_the_lock_of_another_users_run_may_be_asked_about(tmp_path, monkeypatch):
+    def refusing(path, mode="r"):  # root, as which tests may run, is refused nothing
+        if "+" in mode:
+            raise PermissionError(13, "Permission denied", path)
+        return open(path, mode)
+    with StateLock(str(tmp_path)):
+        monkeypatch.setattr(lock, "open", refusing, raising=False)
+        assert lock.holder(str(tmp_path)) == os.getpid()
+    assert lock.holder(str(tmp_path)) is None

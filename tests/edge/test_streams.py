@@ -8,11 +8,10 @@ import sys
 import threading
 import time
 
-import cv2
 import numpy as np
 import pytest
+from helpers import REPOSITORY, until
 
-from edge import locks
 from edge.clock import Clock
 from edge.frames import open_source
 from edge.gate.belt import BeltGate
@@ -20,12 +19,12 @@ from edge.health import State
 from edge.settings import Gate, Source
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-REPOSITORY = os.path.dirname(os.path.dirname(HERE))
 OPTIONS = {"width": 480, "height": 270, "fps": 15.0, "speed": 0.4, "gap": 0.15, "item": 0.14, "seed": 5}
 RECOVERY_S = 5.0
 MARGIN = 3.0  # of all times here: this machine may be busy
 RTSP_NEEDS = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer, Gst; " \
              "Gst.init(None); import cv2; assert all(map(Gst.ElementFactory.find, ('x264enc', 'rtph264pay')))"
+pytestmark = pytest.mark.usefixtures("locks_of_its_own")
 
 
 class Server:
@@ -90,31 +89,6 @@ class Sorting(threading.Thread):
         self.stop.set()
         self.join(10)
         assert not self.is_alive() and self.error is None, self.error
-
-
-@pytest.fixture(autouse=True)
-def locks_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks, "FOLDERS", [str(tmp_path)])
-
-
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    """Bright tiles, which no gate overlooks."""
-    folder = tmp_path_factory.mktemp("tiles")
-    rng = np.random.RandomState(5)
-    os.mkdir(str(folder / "any"))
-    for number in range(8):
-        tile = np.full((120, 160, 3), rng.randint(150, 256, 3), np.uint8)
-        cv2.circle(tile, (80, 60), 30, [int(value) for value in rng.randint(0, 256, 3)], -1)
-        cv2.imwrite(str(folder / "any" / "{}.png".format(number)), tile)
-    return str(folder)
-
-
-def until(what, within_s):
-    deadline = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < deadline, "did not happen within {} s".format(within_s)
-        time.sleep(0.02)
 
 
 def check_items(truth_path, sorting, spans, until_s):

@@ -13,7 +13,7 @@ import pytest
 import tensorrt_doubles
 
 from edge.bundles import Bundle
-from edge.classifier import golden, kernel
+from edge.classifier import cuda_compiler, golden, kernel
 from edge.classifier.onnxruntime import OnnxRuntimeClassifier
 from edge.classifier.tensorrt import TensorRtClassifier
 from edge.classifier.tensorrt import classifier as classifier_module
@@ -30,14 +30,6 @@ def bundle(make_bundle):
     return Bundle(make_bundle())
 
 
-@pytest.fixture(autouse=True)
-def without_compiler(monkeypatch):
-    """These tests say themselves when there is a kernel."""
-    def refuse(*arguments):
-        raise BackendError("no compiler")
-    monkeypatch.setattr(kernel, "compile_kernel", refuse)
-
-
 @pytest.fixture(scope="session")
 def twin_path(tmp_path_factory):
     compiler = shutil.which("g++") or shutil.which("c++")
@@ -51,9 +43,8 @@ def twin_path(tmp_path_factory):
 
 @pytest.fixture
 def twin(twin_path, monkeypatch):
-    """The kernel compiles, and the GPU takes it."""
+    """Kernels are run by what a C++ compiler makes of preprocess.cu."""
     monkeypatch.setenv("PYCUDA_DOUBLE_TWIN", twin_path)
-    monkeypatch.setattr(kernel, "compile_kernel", lambda capability, folder: kernel.Compiled(b"cubin", "", "twin"))
 
 
 def pictures(count):
@@ -76,7 +67,9 @@ def test_the_answers_are_those_of_onnx_runtime_on_the_same_model(bundle, plan):
 def test_both_kinds_of_memory_give_the_same_answers(bundle, plan, doubles, memory):
     with TensorRtClassifier(bundle, plan, memory) as classifier:
         assert golden.check(classifier, bundle.golden()).worst_error < 1e-4
-        assert all(buffer.mapped == (memory == "mapped") for buffer in classifier._cuda.buffers)
+        own = classifier._image_buffer  # the kernel writes it and the engine reads it: the GPU's own
+        assert not own.mapped and own in classifier._cuda.buffers
+        assert {buffer.mapped for buffer in classifier._cuda.buffers if buffer is not own} == {memory == "mapped"}
 
 
 @pytest.mark.parametrize("memory", ["copy", "mapped"])
@@ -98,17 +91,25 @@ def test_what_is_too_large_for_the_gpu_s_buffer_goes_over_the_cpu(bundle, plan, 
             assert np.abs(got.classify(order).logits - expected.classify(order).logits).max() < 1e-5
 
 
-def test_a_kernel_that_cannot_be_had_is_noted_and_the_cpu_does_it(bundle, plan, twin, monkeypatch):
-    monkeypatch.delenv("PYCUDA_DOUBLE_TWIN")
+def test_a_kernel_that_the_gpu_does_not_take_is_noted_and_the_cpu_does_it(bundle, plan, doubles):
+    doubles.cuda_fault("kernel")
     with TensorRtClassifier(bundle, plan) as classifier:
         assert golden.check(classifier, bundle.golden()).agreed == 5
         assert classifier.notes == ["the CPU preprocesses: the GPU does not take the kernel: cuModuleLoadDataEx "
                                     "failed: no kernel image is available for execution on the device"]
 
 
+def test_a_kernel_that_cannot_be_compiled_is_noted_and_the_cpu_does_it(bundle, plan, monkeypatch):
+    monkeypatch.setattr(cuda_compiler, "find", lambda troubles: [])
+    with TensorRtClassifier(bundle, plan) as classifier:
+        assert golden.check(classifier, bundle.golden()).agreed == 5
+        note, = classifier.notes
+        assert note.startswith("the CPU preprocesses: the GPU's preprocessing cannot be compiled") and "\n" not in note
+
+
 @pytest.mark.parametrize("view", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8),
                                   np.zeros((5, 5, 3), np.float32), np.zeros((0, 5, 3), np.uint8)])
-def test_what_is_no_picture_is_refused_before_the_gpu(bundle, plan, twin, view):
+def test_what_is_no_picture_is_refused_before_the_gpu(bundle, plan, view):
     with TensorRtClassifier(bundle, plan) as classifier, pytest.raises(ValueError, match="uint8 BGR is needed"):
         classifier.classify([view])
 
@@ -128,7 +129,7 @@ def test_everything_is_freed_on_the_thread_that_owns_the_context(bundle, plan, d
     counters = doubles.driver.counters
     assert counters["allocated"] == counters["freed"] > 0 and counters["retained"] == counters["released"] == 1
     assert not [thread for thread in threading.enumerate() if thread.name == "cuda"]
-    assert classifier.notes == ["the CPU preprocesses: no compiler"]
+    assert classifier.notes == []
     assert doubles.driver._live == {}
     with pytest.raises(BackendError, match="after close"):
         classifier.classify(pictures(1))
@@ -220,7 +221,7 @@ def test_a_gpu_that_hangs_is_left_behind_in_time(bundle, plan, doubles, monkeypa
         classifier.classify(pictures(1))  # it stays so
     classifier.close()
     assert time.monotonic() - started < 3
-    assert "did not end" in classifier.notes[1]
+    assert "did not end" in classifier.notes[0]
 
 
 def test_a_plan_of_another_version_is_refused_by_its_fingerprint_and_by_tensorrt(bundle, plan, doubles):

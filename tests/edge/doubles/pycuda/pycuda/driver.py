@@ -3,8 +3,9 @@
 Device memory is memory of its own, reached by address; what is queued on a stream is done when the stream is waited
 for, not before; whatever needs a current context fails on a thread that has none. So wiring, order and lifetimes are
 exercised. Environment: PYCUDA_DOUBLE_FAULTS names a file whose words are faults that happen from then on (htod, sync,
-hang, init, nogpu, alloc); PYCUDA_DOUBLE_DEVICE is NAME/CAPABILITY/integrated, such as `NVIDIA Tegra X1/5.3/1`;
-PYCUDA_DOUBLE_TWIN is a shared library made of preprocess.cu for the CPU, which stands for any kernel that is loaded.
+hang, init, nogpu,
+alloc, kernel); PYCUDA_DOUBLE_DEVICE is NAME/CAPABILITY/integrated, such as `NVIDIA Tegra X1/5.3/1`;
+PYCUDA_DOUBLE_TWIN is a shared library made of preprocess.cu for the CPU, which runs in the place of a kernel.
 """
 
 import ctypes
@@ -308,7 +309,7 @@ def memory_at(address, shape, dtype):
 
 
 class Function:
-    """A kernel of a module: the twin that a C++ compiler made of the same source, run when the stream is waited for."""
+    """A kernel of a module, run when the stream is waited for."""
 
     def __init__(self, run):
         self._run, self._format = run, None
@@ -324,25 +325,43 @@ class Function:
         _need_context("cuLaunchKernel")
         if len(grid) > 3 or len(block) != 3 or block[0] * block[1] * block[2] > 1024:
             raise LogicError("cuLaunchKernel failed: invalid argument")
-        packed = ctypes.create_string_buffer(struct.pack(self._format, *args))
+        packed = struct.pack(self._format, *args)
         stream._waiting.append(lambda: self._run(packed))
+
+
+def _preprocess(packed):
+    """What preprocess.cu computes, by OpenCV, as edge/preprocess.py does. Of the double alone."""
+    import cv2
+    source, out, _, _, pitch, x, y, w, h, wide, high, left, top, width, height, rule = struct.unpack(
+        "PPdd" + "i" * 12, packed[:80])
+    mean_std = np.frombuffer(packed[80:104], np.float32)
+    frame = memory_at(source, (h + y - 1, pitch), np.uint8) if y + h > 1 else np.empty((0, pitch), np.uint8)
+    last = memory_at(source + (y + h - 1) * pitch, ((x + w) * 3,), np.uint8)  # the last row may end with its pixels
+    rows = np.concatenate([frame[y:, x * 3:(x + w) * 3], last[None, x * 3:]]).reshape(h, w, 3)
+    picture = np.full((high, wide, 3), 114, np.uint8)
+    picture[top:top + height, left:left + width] = cv2.resize(
+        rows, (width, height), interpolation=cv2.INTER_AREA if rule else cv2.INTER_LINEAR)
+    values = (picture[:, :, ::-1].astype(np.float32) / 255 - mean_std[:3]) / mean_std[3:]
+    memory_at(out, (3, high, wide), np.float32)[...] = values.transpose(2, 0, 1)
 
 
 class Module:
     """Code that was loaded."""
 
-    def __init__(self, path):
-        self._library = ctypes.CDLL(path)
+    def __init__(self, buffer):
+        twin = os.environ.get("PYCUDA_DOUBLE_TWIN", "")
+        if not buffer or "kernel" in _faults():
+            raise LogicError("cuModuleLoadDataEx failed: no kernel image is available for execution on the device")
+        self._library = ctypes.CDLL(twin) if twin else None
 
     def get_function(self, name):
         """A kernel by its name."""
+        if self._library is None:
+            return Function({"preprocess": _preprocess}[name])
         return Function(getattr(self._library, name))
 
 
 def module_from_buffer(buffer):
-    """Load a cubin or PTX: here the shared library that PYCUDA_DOUBLE_TWIN names, whatever the buffer holds."""
+    """Load a cubin or PTX; whatever it holds, it stands for preprocess.cu."""
     _need_context("cuModuleLoadDataEx")
-    path = os.environ.get("PYCUDA_DOUBLE_TWIN", "")
-    if not buffer or not path:
-        raise LogicError("cuModuleLoadDataEx failed: no kernel image is available for execution on the device")
-    return Module(path)
+    return Module(buffer)

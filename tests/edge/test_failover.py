@@ -466,6 +466,18 @@ def test_a_better_engine_takes_the_place_of_another_and_a_worse_one_does_not(bel
     assert counters["retained"] == counters["released"] == 2 and counters["allocated"] == counters["freed"]
 
 
+def test_an_engine_whose_file_is_gone_goes_on_and_none_slower_takes_its_place(belt):
+    belt.build("fp16", 8.0)
+    plan = belt.build("int8", 5.0)
+    classifier = belt.open()
+    for path in (plan.path, plan.path.replace(".plan", ".json")):
+        os.unlink(path)
+    for _ in range(3):
+        classifier.look()
+        classifier.classify([view()])
+    assert used(classifier) == ("tensorrt", "int8") and belt.lines() == []
+
+
 def test_a_new_engine_with_other_answers_is_said_once_and_never_used(belt, doubles):
     classifier = belt.open()
     doubles.tensorrt_fault("wrong")

@@ -18,7 +18,7 @@ from edge import plans
 from edge.bundles import Bundle
 from edge.classifier import choose, failover, open_classifier
 from edge.classifier.failover import Failover, open_for_run
-from edge.classifier.onnxruntime import OnnxRuntimeClassifier
+from edge.classifier.onnxruntime import CPU, CUDA, OnnxRuntimeClassifier
 from edge.classifier.tensorrt import TensorRtClassifier
 from edge.classifier.tensorrt import classifier as tensorrt_classifier
 from edge.commands.status import lines
@@ -79,7 +79,7 @@ def used(classifier):
 
 def expected(bundle, number=1):
     """What ONNX Runtime says of view(number)."""
-    with OnnxRuntimeClassifier(bundle, "int8_cpu") as classifier:
+    with OnnxRuntimeClassifier(bundle, "int8_cpu", [CPU]) as classifier:
         return classifier.classify([view(number)]).logits.copy()
 
 
@@ -395,6 +395,54 @@ def test_after_a_failure_the_next_best_engine_is_fetched_while_the_cpu_sorts(bel
     classifier.classify([view()])
     assert classifier._active.classifier is opened_before and used(classifier) == ("onnxruntime", "int8")
     assert belt.trouble().count(") failed: ") == 2
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """ONNX Runtime has CUDA: it computes on the CPU, but names CUDA as its device; cuda.works = False: falls back."""
+    really, wishes = OnnxRuntimeClassifier._open, SimpleNamespace(works=True)
+
+    def opening(self):
+        on_cuda, self._wanted = CUDA in self._wanted, [CPU]
+        really(self)
+        if on_cuda and wishes.works:
+            self.device = CUDA
+        elif on_cuda:
+            self.notes.append("{} could not be used, fell back to {}".format(CUDA, CPU))
+    monkeypatch.setattr(OnnxRuntimeClassifier, "_open", opening)
+    monkeypatch.setattr(choose, "providers", lambda: [CUDA, CPU])
+    return wishes
+
+
+def test_between_engines_and_the_cpu_there_is_onnx_runtime_on_cuda(belt, doubles, cuda):
+    belt.build()
+    classifier = belt.open()
+    classifier.look()
+    doubles.tensorrt_fault("enqueue")  # of this engine; the GPU is well
+    classifier.classify([view()])
+    assert (classifier.backend, classifier.device) == ("onnxruntime", CPU)
+    classifier.look()
+    classifier.classify([view()])
+    assert used(classifier) == ("onnxruntime", "fp16") and classifier.device == CUDA == belt.facts()["device"]
+    assert belt.trouble().endswith("; in use: onnxruntime fp16 (CUDAExecutionProvider)")
+    classifier._active.classifier._session = None  # and that one fails, too
+    assert np.allclose(classifier.classify([view(2)]).logits, expected(belt.bundle, 2), atol=1e-4)
+    assert (used(classifier), classifier.device) == (("onnxruntime", "int8"), CPU)
+    assert "onnxruntime fp16 (CUDAExecutionProvider) failed: ONNX Runtime failed on" in belt.trouble()
+
+
+def test_cuda_that_cannot_be_used_is_tried_and_said_once(belt, doubles, cuda):
+    cuda.works = False
+    belt.build()
+    classifier = belt.open()
+    classifier.look()
+    doubles.tensorrt_fault("enqueue")
+    for _ in range(4):
+        classifier.classify([view()])
+        classifier.look()
+    assert (used(classifier), classifier.device) == (("onnxruntime", "int8"), CPU)
+    assert belt.trouble().count("could not be used, fell back") == 1  # not once for each of its three roles
+    assert len(belt.lines("could not be used")) == 1
 
 
 # ---------------------------------------------------------------- a better engine

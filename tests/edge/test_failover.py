@@ -20,7 +20,6 @@ from edge.classifier import choose, failover, open_classifier
 from edge.classifier.failover import Failover, open_for_run
 from edge.classifier.onnxruntime import CPU, CUDA, OnnxRuntimeClassifier
 from edge.classifier.tensorrt import TensorRtClassifier
-from edge.classifier.tensorrt import classifier as tensorrt_classifier
 from edge.commands.status import lines
 from edge.errors import BackendError, BundleError
 from edge.health import State
@@ -253,10 +252,8 @@ def test_onnx_runtime_asked_for_by_name_is_all_there_is(belt, doubles, monkeypat
 @pytest.mark.parametrize("stands_by", [True, False], ids=["standby", "at once"])
 @pytest.mark.parametrize("where, fault, words", [
     ("cuda", "sync", "illegal memory access"), ("cuda", "htod", "cuMemcpyHtoDAsync failed"),
-    ("tensorrt", "enqueue", "does not run the engine"), ("cuda", "hang", "did not end within 0.3 s")])
-def test_the_item_whose_backend_fails_is_answered_by_the_next(belt, doubles, monkeypatch, where, fault, words,
-                                                              stands_by):
-    monkeypatch.setattr(tensorrt_classifier, "ANSWER_S", 0.3)
+    ("tensorrt", "enqueue", "does not run the engine"), ("cuda", "hang", "did not end within 1 s")])
+def test_the_item_whose_backend_fails_is_answered_by_the_next(belt, doubles, where, fault, words, stands_by):
     plan = belt.build()
     classifier = belt.open()
     if stands_by:
@@ -268,7 +265,7 @@ def test_the_item_whose_backend_fails_is_answered_by_the_next(belt, doubles, mon
     took_ms = (time.monotonic() - started) * 1000
     assert took_ms < 6000  # 2 s on an idle machine
     assert np.allclose(answer.logits, expected(belt.bundle, 2), atol=1e-4)
-    assert took_ms >= answer.infer_ms > (300 if fault == "hang" else 0)  # what was lost belongs to that item
+    assert took_ms >= answer.infer_ms > (900 if fault == "hang" else 0)  # what was lost belongs to that item
     assert used(classifier) == ("onnxruntime", "int8")
     assert belt.trouble().startswith("tensorrt fp16 (plan {}) failed: ".format(plan.name))
     assert words in belt.trouble() and belt.trouble().endswith("; " + ON_THE_CPU)

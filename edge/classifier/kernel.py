@@ -50,8 +50,8 @@ class Launch:
         """The kernel's arguments, of the types in TYPES, for one picture.
 
         source: address of a uint8 BGR frame whose rows lie pitch_bytes apart; region: (x, y, w, h) of it in pixels,
-        of any size, which the spec's resize rule is applied to; out: address of (1, 3, H, W) float32. Raises
-        ValueError for a region that is empty or does not fit the pitch.
+        of any size, which the spec's resize rule is applied to, its height the caller's to check; out: address of
+        (1, 3, H, W) float32. Raises ValueError for a region that is empty or does not fit the pitch.
         """
         x, y, w, h = region
         if min(x, y) < 0 or min(w, h) < 1 or (x + w) * 3 > pitch_bytes:

@@ -1,16 +1,17 @@
-// The GPU twin of edge/preprocess.py: a region of a uint8 BGR frame to the network's normalised float32 NCHW input, RGB.
+// The GPU twin of edge/preprocess.py: a region of a uint8 BGR frame becomes the network's normalised float32 NCHW RGB.
 //
 // One source for nvcc (from 10.2), NVRTC and, for the tests, any C++ compiler (-x c++), so: no includes, plain C++03.
 // The resize is OpenCV's own arithmetic for uint8, read from what cv2.resize answers: INTER_AREA with float weights per
 // source pixel, INTER_AREA by whole factors as an integer sum, INTER_LINEAR with weights in 2048ths. Compile without
 // contraction to fused multiply-adds (--fmad=false, -ffp-contract=off): then GPU and CPU give the same bits.
 //
-// Work of one 512 x 512 crop to 224 x 224, by counting: each of 50,176 output pixels covers 3.26 x 3.26 source pixels on
-// average, so 533 k pixels are read (1.6 M byte loads, each source byte by 2.0 threads), 3.7 M float operations on
-// them, 0.6 M for the rest. Bytes from and to memory: 0.79 MB in, 0.60 MB out; at the Nano's 25.6 GB/s that is 54 us,
-// and 4.3 M operations at its 236 G a second (128 lanes, 0.92 GHz, multiply and add apart: 118 G) are 36 us. Double precision, which
-// the Nano does at 1/32 of that, is used for 40 positions per block of 256 pixels alone. In mapped memory, which no
-// GPU cache holds on a Tegra, the rows are read as often as neighbouring output pixels share them: up to twice.
+// Work of one 512 x 512 crop to 224 x 224, counted from area_span: an output pixel covers 3.14 source pixels along each
+// axis on average, so 496 k pixels are read, 1.5 M single bytes, each source byte by 1.9 threads; 3.9 M float
+// operations on them, 1.5 M conversions. Memory: 0.79 MB in, 0.60 MB out. On a Nano (one multiprocessor of 0.92 GHz,
+// 25.6 GB/s) that is by the manual's rates 54 us for memory, 50 us for loading bytes and as long for converting them,
+// 33 us for arithmetic, which overlap in part: between 0.1 and 0.2 ms; not measured. Double precision, which a Nano
+// does at 1/32 speed, is spent on 40 positions per block of 256 pixels alone. From mapped memory, which a Tegra's GPU
+// does not cache, each byte comes 1.9 times.
 
 #ifdef __CUDACC__
 #define CORE static __host__ __device__ __forceinline__
@@ -60,36 +61,28 @@ CORE Span area_span(int at, double scale, int size)
 {
     Span span;
     double start = at * scale, end = start + scale;
-    double cell = scale < size - start ? scale : size - start;
     int stop = least(FLOOR(end), size - 1), begin = least(CEIL(start), stop);
-    span.body = (float) (1.0 / cell);
     span.first = begin;
     span.last = stop - 1;
-    span.head = span.tail = span.body;
+    span.head = span.body = span.tail = (float) (1.0 / scale);
     if (end - stop > 1e-3) {
-        double rest = end - stop < 1.0 ? end - stop : 1.0;
         span.last = stop;
-        span.tail = (float) ((rest < cell ? rest : cell) / cell);
+        span.tail = (float) ((end - stop) / scale);
     }
-    if (span.first == span.last)
-        span.head = span.tail;
     if (begin - start > 1e-3) {
         span.first = begin - 1;
-        span.head = (float) ((begin - start) / cell);
+        span.head = (float) ((begin - start) / scale);
     }
     return span;
 }
 
-// The two neighbours of output pixel `at`. Across, beyond the outermost centres, the last pixel has the whole weight;
-// down it has both weights: the sums are the same but for what OpenCV's shifts cut off.
-CORE Span linear_span(int at, double scale, int size, bool across)
+// The two neighbours of output pixel `at`; beyond the outermost centres both are the last pixel.
+CORE Span linear_span(int at, double scale, int size)
 {
     Span span;
     float centre = (float) ((at + 0.5) * scale - 0.5);
     int before = FLOOR(centre);
     float share = centre - before;
-    if (across && (before < 0 || before >= size - 1))
-        share = 0.0f;
     span.first = within(before, size);
     span.last = within(before + 1, size);
     span.head = (float) NEAREST((1.0f - share) * 2048.0f);
@@ -107,10 +100,10 @@ CORE Span whole_span(int at, double scale)
     return span;
 }
 
-CORE Span span_of(int rule, int at, double scale, int size, bool across)
+CORE Span span_of(int rule, int at, double scale, int size)
 {
     if (rule == LINEAR)
-        return linear_span(at, scale, size, across);
+        return linear_span(at, scale, size);
     return rule == AREA ? area_span(at, scale, size) : whole_span(at, scale);
 }
 
@@ -192,9 +185,9 @@ CORE void fill_pixel(const Task &task, int column, int row, const Span &across, 
 CORE void fill_spans(const Task &task, int thread, int column, int row, Span *columns, Span *rows)
 {
     if (thread < ACROSS)
-        columns[thread] = span_of(task.rule, column + thread - task.left, task.scale_x, task.w, true);
+        columns[thread] = span_of(task.rule, column + thread - task.left, task.scale_x, task.w);
     else if (thread < ACROSS + DOWN)
-        rows[thread - ACROSS] = span_of(task.rule, row + thread - ACROSS - task.top, task.scale_y, task.h, false);
+        rows[thread - ACROSS] = span_of(task.rule, row + thread - ACROSS - task.top, task.scale_y, task.h);
 }
 
 #ifdef __CUDACC__

@@ -17,7 +17,7 @@ from kernel_cases import all_pictures, compare, cuda_environment, pictures, regi
 
 from edge.classifier import cuda_compiler, kernel
 from edge.classifier.cuda_compiler import Compiler, Nvcc, Nvrtc, Target
-from edge.classifier.kernel import SOURCE, TYPES, Launch, compile_kernel, pitch_of
+from edge.classifier.kernel import AREA, LINEAR, SOURCE, TYPES, WHOLE, Launch, compile_kernel, pitch_of
 from edge.errors import BackendError
 from edge.preprocess import RESIZE_RULES, InputSpec
 
@@ -141,6 +141,13 @@ def test_nothing_outside_the_region_is_read(twin):
 @pytest.mark.parametrize("height, width, grid", [(224, 224, (7, 28)), (1, 1, (1, 1)), (225, 33, (2, 29))])
 def test_the_grid_covers_the_output(height, width, grid):
     assert Launch(InputSpec(height, width)).grid == grid
+
+
+@pytest.mark.parametrize("rule, h, w", [
+    (LINEAR, 7, 900), (LINEAR, 900, 7), (AREA, 9, 8), (WHOLE, 8, 8), (WHOLE, 16, 8), (WHOLE, 48 * 8, 50 * 8),
+    (AREA, 49 * 8, 50 * 8), (AREA, 50 * 8, 49 * 8)])  # in doubles 1 / (1 / 49) is not 49: OpenCV goes the general way
+def test_a_launch_resizes_by_opencvs_rule(rule, h, w):
+    assert Launch(InputSpec(8, 8)).arguments(0, 3 * w, (0, 0, w, h), 0)[15] == rule
 
 
 def test_arguments_are_filled_into_one_list():

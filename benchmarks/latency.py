@@ -79,7 +79,8 @@ def _measure(classifier: Any, paths: List[str], arguments: argparse.Namespace, m
     bundle: Bundle = classifier.bundle
     values: Dict[str, Any] = {
         "backend": classifier.backend, "device": classifier.device, "role": classifier.role,
-        "precision": classifier.precision, "sha256": bundle.files[classifier.role].sha256, "memory": memory if classifier.backend == "tensorrt" else None,
+        "precision": classifier.precision, "sha256": bundle.files[classifier.role].sha256,
+        "memory": memory if classifier.backend == "tensorrt" else None,
         "notes": list(classifier.notes)}
     print("\n{} {}, {} on {} ({})".format(bundle.name, bundle.version, classifier.precision, classifier.backend,
                                           classifier.device))

@@ -53,15 +53,13 @@ def run(arguments: argparse.Namespace) -> Dict[str, Any]:
         "precisions": OrderedDict(), "failed": {}}
     print("{processor}, {cores} cores, Python {python}, ONNX Runtime {onnxruntime}, OpenCV {opencv}".format(
         **result["machine"]))
-    keywords = dict({"cuda_memory": arguments.memory} if arguments.memory else {},
-                    **({"state": state} if backend == "tensorrt" else {}))
     memory = arguments.memory or settings.model.cuda_memory
     with tempfile.TemporaryDirectory(prefix="scrapsort-") as folder, Telemetry() as telemetry:
         paths = [found.path for found in list_pictures(arguments.source)] if arguments.source \
             else machine.draw_folder(folder)
         for precision in OrderedDict.fromkeys(wanted):
             try:
-                with open_classifier(bundle, backend, precision, **keywords) as classifier:
+                with open_classifier(bundle, backend, precision, state, memory) as classifier:
                     result["precisions"][precision] = _measure(classifier, paths, arguments, memory, telemetry)
             except (BackendError, BundleError) as error:  # the other precisions may be had
                 if len(wanted) == 1:

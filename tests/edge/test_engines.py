@@ -14,6 +14,8 @@ import tensorrt_doubles
 from edge import plans
 from engines import capabilities, preflight
 
+pytestmark = pytest.mark.long  # each build is three processes
+
 XAVIER, NANO, TX2 = "Xavier/7.2/1", "NVIDIA Tegra X1/5.3/1", "NVIDIA Tegra X2/6.2/1"
 ROLES = ("fp16", "int8_trt")
 

@@ -20,6 +20,8 @@ from edge import plans
 from edge.commands import run
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+pytestmark = pytest.mark.long  # whole runs
+
 ROLES = ("fp16", "int8_trt", "int8_cpu")
 
 

@@ -1,17 +1,17 @@
-"""python3 -m benchmarks latency|pipeline|belt|accuracy|operations."""
+"""python3 -m benchmarks latency|pipeline|belt|accuracy|operations|soak."""
 
 import argparse
 import json
 import os
 import sys
 
-from benchmarks import accuracy, belt, latency, operations, pipeline
+from benchmarks import accuracy, belt, latency, operations, pipeline, soak
 from edge.commands import common
 from edge.errors import ScrapsortError
 from edge.files import write_durably
 
 COMMANDS = (("latency", latency), ("pipeline", pipeline), ("belt", belt), ("accuracy", accuracy),
-            ("operations", operations))
+            ("operations", operations), ("soak", soak))
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """scrapsort run: sort a source until it ends."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -23,7 +24,7 @@ from edge.frames.base import Prefetch
 from edge.gate import open_gate
 from edge.health import State, status_path
 from edge.inputs.wires import wire
-from edge.journal import Ejection, Journal, StateLock
+from edge.journal import Ejection, Journal, Limits, StateLock
 from edge.report import JsonReport, Report, TextReport
 from edge.review import Reviewer
 from edge.settings import Settings
@@ -56,7 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings, state = _settings(arguments)
     common.start_logging()
     stop, clock, prompt = threading.Event(), Clock(), _Prompt()
-    with StateLock(state), ExitStack() as opened:
+    # An appliance whose disk went read-only still sorts; a person at a terminal is told, and gives another folder
+    must_write = "NOTIFY_SOCKET" not in os.environ
+    with StateLock(state, must_write), ExitStack() as opened:
         bundle = common.open_bundle(arguments, settings, state)
         decider = Decider.from_settings(bundle, settings.decision.threshold, settings.decision.per_class,
                                         settings.decision.stranger)
@@ -67,7 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
                            precision=classifier.precision)
         conditions.counters("items", report.summary.counters)
         journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
-                          settings.journal.keep_free_mb, clock, report.committed)
+                          settings.journal.keep_free_mb, clock, report.committed, Limits(
+                              settings.journal.keep_days, settings.journal.keep_rows_mb,
+                              settings.journal.keep_pictures_mb), conditions.condition, must_write, stop.is_set)
+        conditions.counters("journal", journal.counters)
         try:
             frames = open_source(settings.source.uri, settings.source.watch, stop, journal.is_recorded, clock,
                                  settings.source, conditions, fast=arguments.interval == 0)
@@ -79,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             report.summary.ejections = ejector.counts
             reviewer = _reviewer(settings, classifier, report, prompt, clock)
             moving = getattr(frames, "moving", False)  # what moves waits for nobody
+            journal.backlog.patient = not moving
             sorter = Sorter(frames if moving else Prefetch(frames, stop=stop), gate, classifier, decider, reviewer,
                             journal, report, stop, 0.0 if moving else settings.source.interval_s, arguments.limit,
                             clock, ejector)
@@ -124,16 +131,21 @@ def _sort(sorter: Sorter, journal: Journal, report: Report, source: str, conditi
         raise
     finally:
         sorter.ejector.close(not ended_by.startswith("failed"), sorter.stop)  # its last words go to the journal
-        conditions.close(ended_by)
         try:
             journal.close(ended_by)
         except JournalError:
             log.error("%d of %d decided items are recorded", journal.committed, report.summary.items)
             raise
-        if journal.pictures_not_kept:
-            log.warning("%d pictures not kept: [journal] keep_free_mb is not free, or STATE/queue cannot be written",
-                        journal.pictures_not_kept)
-        report.end(ended_by)
+        finally:
+            report.summary.items_not_kept = journal.backlog.lost
+            report.summary.pictures_not_kept = journal.pictures_not_kept
+            if journal.backlog.lost:
+                log.error("%d items not kept: nothing could be written for too long", journal.backlog.lost)
+            if journal.pictures_not_kept:
+                log.warning("%d pictures not kept: [journal] keep_free_mb is not free, or STATE/queue cannot be "
+                            "written", journal.pictures_not_kept)
+            conditions.close(ended_by)
+            report.end(ended_by)
 
 
 def _report(arguments: argparse.Namespace, classifier: Classifier, clock: Clock, stop: threading.Event) -> Report:

@@ -28,6 +28,7 @@ from edge.frames.drawn import MATERIALS, draw_named
 from edge.gate import EveryFrame
 from edge.health import State, status_path
 from edge.journal import Journal, Limits
+from edge.journal.retention import LATEST
 from edge.journal.schema import FILE
 from edge.report import Report
 from edge.review import Reviewer
@@ -35,7 +36,7 @@ from edge.sorter import Sorter
 from edge.summary import Summary
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SAMPLE_S = 0.5
+SAMPLE_S = 0.1
 WARM = 0.2  # share of the items before which memory may still grow
 GROWTH_MB, GROWTH_DESCRIPTORS = 8.0, 2  # between the medians of the first and the last fifth after that
 DRAWN = 12
@@ -87,25 +88,29 @@ def _watch(process: Any, state: str) -> List[Dict[str, float]]:
             break
         sizes = [os.path.getsize(os.path.join(state, name)) for name in (FILE, FILE + "-wal")
                  if os.path.exists(os.path.join(state, name))]
-        if resident:
+        if resident and sizes:  # it has begun
             samples.append({"resident_mb": resident[0] / 1024.0, "descriptors": descriptors,
                             "journal_mb": sum(sizes) / 1e6, "written_mb": int(io["write_bytes"]) / 1e6})
         time.sleep(SAMPLE_S)
-    return samples
+    return samples[:-1] or samples  # the last one may be of its end
 
 
 def _rows(path: str, items: int) -> Dict[str, Any]:
-    """Whether the latest rows are whole: those of retention's lowest up to the last, each once."""
+    """What is in the journal. Numbers are given once each, so the highest is how many rows there ever were; of the
+    latest, which retention never touches, none may be missing.
+    """
     connection = sqlite3.connect(path)
     try:
-        count, lowest, highest, different = connection.execute(
-            "SELECT count(*), min(sequence), max(sequence), count(DISTINCT sequence) FROM items").fetchone()
+        count, different = connection.execute("SELECT count(*), count(DISTINCT sequence) FROM items").fetchone()
+        given, = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone()
+        latest, = connection.execute("SELECT count(*) FROM items WHERE sequence > ?", (items - LATEST,)).fetchone()
+        reviews, = connection.execute("SELECT count(*) FROM items WHERE decision = 'review'").fetchone()
         health = connection.execute("PRAGMA integrity_check").fetchone()[0]
         size = os.path.getsize(path)
     finally:
         connection.close()
-    return {"rows": count, "lost": items - highest + (highest - lowest + 1 - different), "doubled": count - different,
-            "integrity": health, "journal_end_mb": size / 1e6}
+    return {"rows": count, "lost": max(items - given, min(items, LATEST) - latest), "reviews": reviews,
+            "doubled": max(given - items, count - different), "integrity": health, "journal_end_mb": size / 1e6}
 
 
 def _judge(result: Dict[str, Any], arguments: argparse.Namespace) -> Dict[str, Any]:
@@ -126,8 +131,8 @@ def _judge(result: Dict[str, Any], arguments: argparse.Namespace) -> Dict[str, A
         _median(last, "descriptors"), largest, arguments.keep_rows_mb))
     print("written to the disk: {:.0f} kB per 1,000 items{}".format(
         kb, "" if written else " (0: a file system in memory; $SCRAPSORT_SOAK_DIR names another)"))
-    print("confirmed {}, in the journal {}, thrown away by retention {}, lost {}, doubled {}, integrity {}".format(
-        result["confirmed"], result["rows"], arguments.items - result["rows"] - result["lost"], result["lost"],
+    print("confirmed {}, in the journal {} ({} wait for review), thrown away by retention {}, lost {}, doubled {}, integrity {}".format(
+        result["confirmed"], result["rows"], result["reviews"], arguments.items - result["rows"] - result["lost"], result["lost"],
         result["doubled"], result["integrity"]))
     troubles = [text for wrong, text in (
         (grown["resident_mb"] > GROWTH_MB, "memory grew by {:.1f} MB".format(grown["resident_mb"])),

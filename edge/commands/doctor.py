@@ -15,7 +15,7 @@ from edge import settings as settings_module
 from edge.bundles import Bundle, find
 from edge.commands import common
 from edge.errors import ScrapsortError
-from edge.journal import schema
+from edge.journal import advice, schema
 from edge.outputs import probe_output
 
 PACKAGES = (("numpy", True), ("cv2", True), ("onnxruntime", True), ("tensorrt", False), ("pycuda", False),
@@ -132,6 +132,7 @@ def _state(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding
     if free_mb < found["settings"].journal.keep_free_mb:
         findings.append(Finding("note", "disk", "less than [journal] keep_free_mb = {} is free: pictures will not be "
                                 "kept".format(found["settings"].journal.keep_free_mb), "free some space"))
+    findings += [Finding(*one) for one in advice.findings(state)]
     if os.path.isfile(os.path.join(state, schema.FILE)):
         connection = schema.connect(state)
         try:
@@ -142,7 +143,7 @@ def _state(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding
         finally:
             connection.close()
         findings.append(Finding("ok" if health == "ok" else "wrong", "journal", "{} items, {}".format(items, health),
-                                "" if health == "ok" else "keep the file, move it away and start again"))
+                                "" if health == "ok" else "scrapsort journal repair"))
     return findings
 
 

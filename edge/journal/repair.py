@@ -34,6 +34,7 @@ class Damaged:
         if not os.path.isfile(path):
             raise JournalError("journal {}: no such file; `scrapsort journal repair --help` tells more".format(path))
         self.lost: Dict[str, int] = {}
+        self._connection: Any = None
         try:
             self._connection = sqlite3.connect(schema.read_only_uri(path), uri=True, isolation_level=None)
             self._connection.execute("PRAGMA cell_size_check = ON")
@@ -41,6 +42,8 @@ class Damaged:
                 "SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
             self._pages = int(self._connection.execute("PRAGMA page_count").fetchone()[0])
         except sqlite3.Error as error:
+            if self._connection is not None:
+                self._connection.close()
             raise JournalError("journal {}: {}; nothing of it can be read".format(path, error))
 
     def close(self) -> None:

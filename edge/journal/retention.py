@@ -14,7 +14,7 @@ from typing import Any, List, NamedTuple
 from edge.clock import Clock, utc_text
 from edge.journal.pictures import FOLDER, Pictures
 
-EVERY_S, AGE_EVERY_S = 5.0, 300.0
+EVERY_S, AGE_EVERY_S = 1.0, 300.0
 ROWS, PICTURES, PAGES = 250, 32, 250  # a step at most
 LATEST = 10000  # rows that always stay
 SANE_UTC = "2024-01-01"  # a label before this is a clock that was never set
@@ -36,6 +36,7 @@ class Retention:
     def __init__(self, limits: Limits, pictures: Pictures, clock: Clock = Clock()):
         self._limits, self._pictures, self._clock = limits, pictures, clock
         self._due_s = self._age_due_s = float("-inf")
+        self._floor_due_s = float("-inf")
         self._floor = 0  # the rest up to this row is gone; what waits for review below it need not be looked at again
         self._to_forget: List[str] = []  # pictures that are gone and may still be named
 
@@ -90,7 +91,8 @@ class Retention:
         if (pages - free) * size <= self._limits.rows_mb * 1000000:
             return False
         newest = connection.execute("SELECT max(id) FROM items").fetchone()[0] or 0
-        return self._delete_rest(connection, newest - LATEST) or self._delete(connection, WAITS, 0, newest - LATEST)
+        return self._delete_rest(connection, newest - LATEST) or bool(
+            self._delete(connection, WAITS, 0, newest - LATEST))
 
     def _drop_old(self, connection: sqlite3.Connection, run: int) -> bool:
         if not self._limits.days:
@@ -112,26 +114,26 @@ class Retention:
 
     def _delete_rest(self, connection: sqlite3.Connection, last: int) -> bool:
         """Some rows that do not wait for review."""
-        while not self._delete(connection, "NOT " + WAITS, self._floor, last):
-            if not self._floor:
-                return False
-            self._floor = 0  # what was labelled meanwhile waits no more
-        return True
+        now_s = self._clock.mono_s()
+        if now_s >= self._floor_due_s:
+            self._floor, self._floor_due_s = 0, now_s + AGE_EVERY_S  # what was labelled meanwhile waits no more
+        deleted = self._delete(connection, "NOT " + WAITS, self._floor, last)
+        self._floor = max(self._floor, deleted or last)
+        return bool(deleted)
 
-    def _delete(self, connection: sqlite3.Connection, condition: str, floor: int, last: int) -> bool:
-        """Some rows above number floor, up to last, oldest first."""
+    def _delete(self, connection: sqlite3.Connection, condition: str, floor: int, last: int) -> int:
+        """Some rows above number floor, up to last, oldest first; the last one's number, 0: there was none."""
         found = connection.execute("SELECT id, picture FROM items WHERE id > ? AND id <= ? AND {} ORDER BY id "
                                    "LIMIT ?".format(condition), (floor, last, ROWS)).fetchall()
         if not found:
-            return False
-        self._floor = max(floor, found[-1][0])
+            return 0
         marks, numbers = ", ".join("?" * len(found)), [row[0] for row in found]
         _at_once(connection, (("DELETE FROM queue WHERE item IN ({})".format(marks), numbers),
                               ("DELETE FROM items WHERE id IN ({})".format(marks), numbers)))
         for row in found:
             if row[1]:
                 self._pictures.unlink(row[1])
-        return True
+        return int(found[-1][0])
 
     @staticmethod
     def _give_back(connection: sqlite3.Connection) -> bool:

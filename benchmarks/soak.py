@@ -131,9 +131,10 @@ def _judge(result: Dict[str, Any], arguments: argparse.Namespace) -> Dict[str, A
         _median(last, "descriptors"), largest, arguments.keep_rows_mb))
     print("written to the disk: {:.0f} kB per 1,000 items{}".format(
         kb, "" if written else " (0: a file system in memory; $SCRAPSORT_SOAK_DIR names another)"))
-    print("confirmed {}, in the journal {} ({} wait for review), thrown away by retention {}, lost {}, doubled {}, integrity {}".format(
-        result["confirmed"], result["rows"], result["reviews"], arguments.items - result["rows"] - result["lost"], result["lost"],
-        result["doubled"], result["integrity"]))
+    print("confirmed {}, in the journal {} ({} wait for review), thrown away by retention {}, lost {}, doubled {}, "
+          "integrity {}".format(result["confirmed"], result["rows"], result["reviews"],
+                                arguments.items - result["rows"] - result["lost"], result["lost"], result["doubled"],
+                                result["integrity"]))
     troubles = [text for wrong, text in (
         (grown["resident_mb"] > GROWTH_MB, "memory grew by {:.1f} MB".format(grown["resident_mb"])),
         (grown["descriptors"] > GROWTH_DESCRIPTORS, "descriptors grew by {:.0f}".format(grown["descriptors"])),

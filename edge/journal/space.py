@@ -48,3 +48,12 @@ class Reserve:
             return True
         except OSError:
             return False
+
+
+def is_full(state: str) -> bool:
+    """Whether the disk has neither a block nor a name left, whatever SQLite calls it."""
+    try:
+        status = os.statvfs(state)
+    except (OSError, AttributeError):  # the latter on Windows
+        return False
+    return status.f_bavail == 0 or (status.f_files > 0 and status.f_favail == 0)

@@ -21,9 +21,10 @@ from edge.journal import aside, rows, schema
 from edge.journal.backlog import ROWS, Backlog
 from edge.journal.pictures import Pictures
 from edge.journal.record import Record
+from edge.journal.recorded import Recorded
 from edge.journal.retention import Limits, Retention
 from edge.journal.rows import Ejection
-from edge.journal.space import Reserve
+from edge.journal.space import Reserve, is_full
 
 IDLE_S = 1.0  # without records, ejections are committed so often
 BUSY_S = 1.0  # how long another program's commit is waited for before there is an alarm
@@ -60,12 +61,11 @@ class Journal:
         self.path = os.path.join(state, schema.FILE)
         self.backlog = Backlog(clock)
         self._pictures, self._reserve = Pictures(state, keep_free_mb), Reserve(state)
+        self._recorded = Recorded(self.path)
         self._retention = Retention(limits, self._pictures, clock)
         self._connection: Optional[sqlite3.Connection] = None
         self._file: Any = None  # which file the connection is of
         self._failure: Optional[JournalError] = None
-        self._reader: Optional[sqlite3.Connection] = None
-        self._reading = threading.Lock()
         self._thread: Optional[threading.Thread] = None
         self._give_up = threading.Event()
         self._run, self._run_values, self._began_s = 0, {}, 0.0  # type: int, Dict[str, Any], float
@@ -102,16 +102,7 @@ class Journal:
 
         For another thread than record()'s: its own connection.
         """
-        for _ in range(2):  # the second time with a new connection
-            try:
-                with self._reading:
-                    if self._reader is None:
-                        self._reader = sqlite3.connect(self.path, timeout=schema.BUSY_S, check_same_thread=False)
-                    return self._reader.execute("SELECT 1 FROM items WHERE source_key = ? LIMIT 1",
-                                                (source_key,)).fetchone() is not None
-            except sqlite3.Error:
-                self._close_reader()
-        return False
+        return self._recorded.ask(source_key)
 
     def begin(self, source: str, classifier: Classifier) -> int:
         """Record the start of a run and start the writer; returns the run's number, 0 while it is in memory alone.
@@ -170,7 +161,7 @@ class Journal:
             self._failure = error if isinstance(error, JournalError) else schema.explain(error, self.path)
         finally:
             self._disconnect()
-            self._close_reader()
+            self._recorded.drop()
         if self._failure is not None:
             raise self._failure
 
@@ -326,7 +317,7 @@ class Journal:
         if kind not in ("full", "locked"):
             self._disconnect()
         self._in_trouble(error)
-        if kind == "full" or _is_full(self.state):
+        if kind == "full" or is_full(self.state):
             if self._empty_log():
                 return True
             released = self._reserve.release()
@@ -361,7 +352,7 @@ class Journal:
     def _start_anew(self, error: Exception) -> bool:
         """Put a damaged journal aside and begin a new one; whether that could be done."""
         self._disconnect()
-        self._close_reader()
+        self._recorded.drop()
         try:
             given = aside.numbers_given(self.path)
             self._numbers = {"runs": max(given["runs"], self._run, self._pictures.highest_run()),
@@ -392,12 +383,6 @@ class Journal:
             except sqlite3.Error:
                 pass  # what is committed is in the log, and the log stays
 
-    def _close_reader(self) -> None:
-        with self._reading:
-            reader, self._reader = self._reader, None
-            if reader is not None:
-                reader.close()
-
 
 def _quietly(connection: sqlite3.Connection, statement: str) -> None:
     try:
@@ -413,12 +398,3 @@ def _identity(path: str) -> Any:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _is_full(state: str) -> bool:
-    """Whether the disk has neither a block nor a name left, whatever SQLite calls it."""
-    try:
-        status = os.statvfs(state)
-    except (OSError, AttributeError):
-        return False
-    return status.f_bavail == 0 or (status.f_files > 0 and status.f_favail == 0)

@@ -15,8 +15,8 @@ import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SOURCE = "sim:?speed=1.5&width=640&height=360&seed=3"
-LANES = "".join('[[ejector.lane]]\nclass = "{}"\nbin = {}\noutput = "log:{}"\ndistance_m = 0.3\npulse_ms = 20.0\n'.format(
-    name, number, name) for number, name in enumerate(
+LANE = '[[ejector.lane]]\nclass = "{}"\nbin = {}\noutput = "log:{}"\ndistance_m = 0.3\npulse_ms = 20.0\n'
+LANES = "".join(LANE.format(name, number, name) for number, name in enumerate(
         ("review", "cardboard", "glass", "metal", "paper", "plastic", "trash")))
 SETTINGS = "[journal]\nkeep_free_mb = 0\n[ejector]\nenabled = true\nlate_ms = 1000.0\n" + LANES
 ALARM_S = 2.0

@@ -202,9 +202,10 @@ def test_repair_of_what_is_no_journal_at_all(state, tmp_path):
 
 
 def scrapsort(*arguments):
-    done = subprocess.run([sys.executable, "-m", "edge"] + list(arguments), cwd=REPOSITORY, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, check=False)
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    process = subprocess.Popen([sys.executable, "-m", "edge"] + list(arguments), cwd=REPOSITORY,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate()
+    return process.returncode, out.decode(), err.decode()
 
 
 def test_the_command_repairs_what_lies_in_the_state_folder(state, make_record, run_of, clock):

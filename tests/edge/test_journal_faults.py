@@ -81,7 +81,7 @@ def test_a_soak_that_is_not_flat_says_so():
             "one = dict(resident_mb=50.0, descriptors=9, journal_mb=1.0, written_mb=1.0)\n"
             "def judge(leak=0, **wrong):\n"
             "    values = dict(samples=[dict(one, resident_mb=50.0 + leak * n) for n in range(50)],\n"
-            "                  seconds=1.0, confirmed=9, rows=9, lost=0, doubled=0, integrity='ok')\n"
+            "                  seconds=1.0, confirmed=9, rows=9, reviews=0, lost=0, doubled=0, integrity='ok')\n"
             "    values.update(wrong)\n"
             "    try:\n"
             "        soak._judge(values, types.SimpleNamespace(items=9, classifier='null', commit_items=1,\n"

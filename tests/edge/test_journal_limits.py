@@ -67,6 +67,8 @@ def test_old_rows_go_and_what_waits_for_review_stays(state, make_record, run_of,
 
 @pytest.mark.parametrize("word, labels_days, synchronised, now_days, kept", [
     ("a boot in 1970 before the clock was set", [("1970", 0), (0, 1)], True, 0, 2),
+    ("a boot in 1970 that says it is synchronised", [("1970", 1), (0, 1)], True, 0, 2),
+    ("a clock that was months back amid good ones", [(0, 1), (-200, 1), (0, 1)], True, 0, 3),
     ("a clock that was days ahead and came back", [(0, 1), (50, 1), (0, 1)], True, 0, 3),
     ("a clock that was years back amid good ones", [(0, 1), (-3000, 1), (0, 1)], True, 0, 3),
     ("a clock that is years ahead and says that it is not synchronised", [(0, 1), (0, 1)], False, 3000, 2),

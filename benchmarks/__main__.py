@@ -1,17 +1,17 @@
-"""python3 -m benchmarks latency|compare|roofline|pipeline|belt|accuracy|operations."""
+"""python3 -m benchmarks latency|compare|roofline|pipeline|belt|accuracy|operations|soak."""
 
 import argparse
 import json
 import os
 import sys
 
-from benchmarks import accuracy, belt, compare, latency, operations, pipeline, roofline
+from benchmarks import accuracy, belt, compare, latency, operations, pipeline, roofline, soak
 from edge.commands import common
 from edge.errors import ScrapsortError
 from edge.files import write_durably
 
 COMMANDS = (("latency", latency), ("compare", compare), ("roofline", roofline), ("pipeline", pipeline), ("belt", belt),
-            ("accuracy", accuracy), ("operations", operations))
+            ("accuracy", accuracy), ("operations", operations), ("soak", soak))
 OF_FILES = (compare,)  # measures nothing: no settings, no model, and a table instead of JSON
 
 

@@ -17,6 +17,7 @@ COMMANDS = (
     ("fire", "test one ejector while no belt is being sorted"),
     ("classify", "say what is in pictures"),
     ("export", "write results, overrides or the retraining queue as CSV or JSON"),
+    ("journal", "bring back what can be read of a damaged journal"),
     ("review", "list and label what waits for a person"),
     ("model", "show or verify a model bundle"),
     ("doctor", "what is here, what will be used, what is wrong and the remedy"),

@@ -57,3 +57,5 @@ class OutputError(ScrapsortError):
 
 class JournalError(ScrapsortError):
     """A state folder that cannot be written or read."""
+
+    kind = "other"  # full, damaged, read-only, locked, newer or other

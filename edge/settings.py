@@ -71,7 +71,10 @@ class Journal(NamedTuple):
     state: str = ""
     commit_s: float = 1.0
     commit_items: int = 32
-    keep_free_mb: int = 500  # below this, pictures are no longer kept; records still are
+    keep_days: int = 90  # older rows are thrown away, but not what waits for review; 0: never
+    keep_rows_mb: int = 2000  # of the journal's file; beyond it the oldest rows go; 0: no limit
+    keep_pictures_mb: int = 2000  # of kept pictures; beyond it the oldest go; 0: no limit
+    keep_free_mb: int = 500  # below this, pictures are no longer kept and the oldest go; records still are kept
 
 
 class Review(NamedTuple):
@@ -144,6 +147,9 @@ RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
     ("decision", "threshold"): (0.0, 1.0),
     ("journal", "commit_s"): (0.0, 1.0),
     ("journal", "commit_items"): (1, 32),
+    ("journal", "keep_days"): (0, 36500),
+    ("journal", "keep_rows_mb"): (0, 10000000),
+    ("journal", "keep_pictures_mb"): (0, 10000000),
     ("journal", "keep_free_mb"): (0, 10000000),
     ("model", "backend"): BACKENDS,
     ("model", "precision"): PRECISIONS,
@@ -152,7 +158,6 @@ RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
 
 # Named in the design, not in this version: refused by name rather than ignored
 LATER: Dict[str, Tuple[str, ...]] = {
-    "journal": ("keep_days", "keep_pictures_mb"),
     "health": (),
 }
 

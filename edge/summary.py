@@ -40,6 +40,7 @@ class Summary:
         self.by_class: Dict[str, int] = OrderedDict((name, 0) for name in classes)
         self.items = self.low_confidence = self.strangers = self.clusters = 0
         self.overrides = self.queued = self.errors = 0
+        self.items_not_kept = self.pictures_not_kept = 0  # by the journal, known at the end
         self.latency = Percentiles()
         self.ejections: Dict[str, int] = {}  # the ejector's own counts; empty: there is none
         self._started_mono_s = started_mono_s
@@ -63,7 +64,8 @@ class Summary:
         seconds = max(now_mono_s - self._started_mono_s, 1e-9)
         return {"items": self.items, "by_class": dict(self.by_class), "low_confidence": self.low_confidence,
                 "strangers": self.strangers, "clusters": self.clusters, "overrides": self.overrides,
-                "queued": self.queued, "errors": self.errors, "ejections": dict(self.ejections),
+                "queued": self.queued, "errors": self.errors, "items_not_kept": self.items_not_kept,
+                "pictures_not_kept": self.pictures_not_kept, "ejections": dict(self.ejections),
                 "seconds": round(seconds, 3), "items_per_s": round(self.items / seconds, 2),
                 "latency_ms": {"p{:g}".format(p): round(self.latency.at(p), 3) for p in (50, 95, 99)}}
 
@@ -81,8 +83,11 @@ class Summary:
         shown = " ({})".format(of_these) if of_these else ""
         ejected = ["ejections: " + ", ".join("{} {}".format(*one) for one in self.ejections.items())] \
             if self.ejections else []
+        lost = ["NOT KEPT in the journal: {} items, {} pictures".format(self.items_not_kept, self.pictures_not_kept)] \
+            if self.items_not_kept or self.pictures_not_kept else []
+        last = ejected + lost
         return ["{items} items in {seconds:.1f} s, {items_per_s:.1f} items/s".format(**values),
                 "by class: {}".format(counts or "none"),
                 "low confidence {low_confidence}{}, overrides {overrides}, queued {queued}, errors {errors}".format(
                     shown, **values),
-                "latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms".format(**values["latency_ms"])] + ejected
+                "latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms".format(**values["latency_ms"])] + last

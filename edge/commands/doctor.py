@@ -112,6 +112,8 @@ def _state(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding
     if free_mb < found["settings"].journal.keep_free_mb:
         findings.append(Finding("note", "disk", "less than [journal] keep_free_mb = {} is free: pictures will not be "
                                 "kept".format(found["settings"].journal.keep_free_mb), "free some space"))
+    from edge.journal import advice
+    findings += [Finding(*one) for one in advice.findings(state)]
     return findings
 
 
@@ -129,7 +131,7 @@ def _journal(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Findi
     finally:
         connection.close()
     return [Finding("ok" if health == "ok" else "wrong", "journal", "{} items, {}".format(items, health),
-                    "" if health == "ok" else "keep the file, move it away and start again")]
+                    "" if health == "ok" else "scrapsort journal repair")]
 
 
 def _model(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:

@@ -1,6 +1,7 @@
 """scrapsort run: sort a source until it ends."""
 
 import argparse
+import os
 import sys
 import threading
 from contextlib import ExitStack
@@ -24,7 +25,7 @@ from edge.gate import open_gate
 from edge.health import State, journald, status_path
 from edge.health.pulse import Pulse
 from edge.inputs.wires import wire
-from edge.journal import Ejection, Journal, StateLock
+from edge.journal import Ejection, Journal, Limits, StateLock
 from edge.reload import Asked
 from edge.report import JsonReport, Report, TextReport
 from edge.review import Reviewer
@@ -70,7 +71,7 @@ def _run(arguments: argparse.Namespace) -> int:
     first = _ask(arguments)
     common.start_logging()
     asked, before = first, None  # type: Optional[Asked], Optional[Asked]
-    with StateLock(first.state), Service(lambda: _ask_anew(arguments)) as service:
+    with StateLock(first.state, _must_write()), Service(lambda: _ask_anew(arguments)) as service:
         while asked is not None:
             try:
                 before, asked = asked, _belt(arguments, asked, service)
@@ -80,6 +81,11 @@ def _run(arguments: argparse.Namespace) -> int:
                 service.refuse(error)  # what only opening them has told
                 before, asked = None, before
     return 0
+
+
+def _must_write() -> bool:
+    """An appliance whose disk went read-only still sorts; a person at a terminal is told, and gives another folder."""
+    return "NOTIFY_SOCKET" not in os.environ
 
 
 def _ask(arguments: argparse.Namespace) -> Asked:
@@ -115,7 +121,11 @@ def _belt(arguments: argparse.Namespace, asked: Asked, service: Service) -> Opti
         report = _report(arguments, bundle, clock, stop, service.out)
         conditions.counters("items", report.summary.counters)
         journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
-                          settings.journal.keep_free_mb, clock, report.committed)
+                          settings.journal.keep_free_mb, clock, report.committed, Limits(
+                              settings.journal.keep_days, settings.journal.keep_rows_mb,
+                              settings.journal.keep_pictures_mb), conditions.condition, _must_write(),
+                          _hurry(service, stop))
+        conditions.counters("journal", journal.counters)
         try:
             frames = open_source(settings.source.uri, settings.source.watch, stop, journal.is_recorded, clock,
                                  settings.source, conditions, fast=arguments.interval == 0, tick=service.tick,
@@ -128,6 +138,7 @@ def _belt(arguments: argparse.Namespace, asked: Asked, service: Service) -> Opti
             report.summary.ejections = ejector.counts
             reviewer = _reviewer(settings, classifier, report, prompt, clock)
             moving = getattr(frames, "moving", False)  # what moves waits for nobody
+            journal.backlog.patient = not moving
             sorter = Sorter(frames if moving else Prefetch(frames, stop=stop, tick=service.tick), gate, classifier,
                             decider, reviewer, journal, report, stop, 0.0 if moving else settings.source.interval_s,
                             arguments.limit, clock, ejector, service.tick)
@@ -147,6 +158,14 @@ def _belt(arguments: argparse.Namespace, asked: Asked, service: Service) -> Opti
                   lambda: service.begin(asked, conditions, pulse, take))
             service.ended()
     return service.following
+
+
+def _hurry(service: Service, stop: threading.Event) -> Callable[[], bool]:
+    """Asked while the loop waits for the journal: the watchdog shall be fed, and whoever is to stop waits no more."""
+    def hurry() -> bool:
+        service.tick()
+        return stop.is_set()
+    return hurry
 
 
 def _noting(journal: Journal) -> Callable[[Result], None]:
@@ -188,18 +207,24 @@ def _sort(sorter: Sorter, journal: Journal, report: Report, source: str, conditi
     finally:
         service.leave(sorter.gate.in_view)
         sorter.ejector.close(not ended_by.startswith("failed"), sorter.stop)  # its last words go to the journal
-        conditions.close(ended_by)
         try:
             journal.close(ended_by)
         except JournalError:
             log.error("%d of %d decided items are recorded", journal.committed, report.summary.items)
             raise
-        if journal.pictures_not_kept:
-            log.warning("%d pictures not kept: [journal] keep_free_mb is not free, or STATE/queue cannot be written",
-                        journal.pictures_not_kept)
-        report.end(ended_by)
+        finally:
+            report.summary.items_not_kept = journal.backlog.lost
+            report.summary.pictures_not_kept = journal.pictures_not_kept
+            if journal.backlog.lost:
+                log.error("%d items not kept: nothing could be written for too long", journal.backlog.lost)
+            if journal.pictures_not_kept:
+                log.warning("%d pictures not kept: [journal] keep_free_mb is not free, or STATE/queue cannot be "
+                            "written", journal.pictures_not_kept)
+            conditions.close(ended_by)
+            report.end(ended_by)
         if service.notifier.is_asked:
-            log.info("ended: %s; %d items, all of them recorded", ended_by, report.summary.items)
+            log.info("ended: %s; %d items, %d of them not recorded", ended_by, report.summary.items,
+                     journal.backlog.lost)
 
 
 def _report(arguments: argparse.Namespace, bundle: Bundle, clock: Clock, stop: threading.Event,

@@ -40,7 +40,7 @@ def open_source(uri: str, watch: bool, stop: threading.Event, is_done: Callable[
         from edge.frames.drawn_items import DrawnFrames
         return DrawnFrames.from_uri(uri, stop, clock)
     from edge.frames.folder import FolderFrames
-    return FolderFrames(uri, watch, stop, is_done, clock)
+    return FolderFrames(uri, watch, stop, is_done, clock, conditions)
 
 
 def outline(uri: str, watch: bool, fast: bool = False) -> Any:

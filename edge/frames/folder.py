@@ -11,6 +11,7 @@ from edge.errors import PictureError, SourceError
 from edge.files import path_text
 from edge.frames import pictures
 from edge.frames.base import Frame
+from edge.health.state import State
 
 POLL_S = 0.25
 SETTLE_S = 0.5  # a whole file that has not changed for so long is taken
@@ -62,14 +63,16 @@ class FolderFrames:
     """Frames of a folder, or of a single picture file."""
 
     def __init__(self, path: str, watch: bool = False, stop: threading.Event = threading.Event(),
-                 is_done: Callable[[str], bool] = lambda key: False, clock: Clock = Clock()):
+                 is_done: Callable[[str], bool] = lambda key: False, clock: Clock = Clock(),
+                 conditions: Optional[State] = None):
         """Raises SourceError when path is missing, or empty and not watched.
 
-        With watch, is_done tells by a file's key whether an earlier run has recorded it.
+        With watch, is_done tells by a file's key whether an earlier run has recorded it, and conditions is told when
+        the folder cannot be read for a while.
         """
         path = os.path.abspath(path)  # a file is the same one from whichever folder the command was given
         self.path, self.watch = path, watch
-        self._stop, self._is_done, self._clock = stop, is_done, clock
+        self._stop, self._is_done, self._clock, self._conditions = stop, is_done, clock, conditions
         if not os.path.exists(path):
             raise SourceError("{}: no such file or folder".format(path))
         if watch and not os.path.isdir(path):
@@ -95,7 +98,10 @@ class FolderFrames:
         handed_out: set = set()
         waiting: Dict[str, float] = {}  # key -> when it was first seen like this
         while not self._stop.is_set():
-            now, listing = self._clock.mono_s(), list_pictures(self.path)
+            now, listing = self._clock.mono_s(), self._list()
+            if listing is None:
+                self._clock.wait(self._stop, 4 * POLL_S)
+                continue
             present = {found.key for found in listing}
             handed_out &= present  # what was taken away needs no remembering
             waiting = {key: since for key, since in waiting.items() if key in present}
@@ -115,6 +121,18 @@ class FolderFrames:
                         return
             # A folder of many thousand files takes long to list: the sorting shall have most of the time
             self._clock.wait(self._stop, max(POLL_S, 4 * (self._clock.mono_s() - now)))
+
+
+    def _list(self) -> Optional[List[Found]]:
+        """What lies in the folder; None while it cannot be read: a share that comes and goes ends no run."""
+        trouble, found = "", None
+        try:
+            found = list_pictures(self.path)
+        except SourceError as error:
+            trouble = "{}; it is looked for again".format(error)
+        if self._conditions is not None and (trouble or self._conditions.trouble("source")):
+            self._conditions.condition("source", trouble)
+        return found
 
 
 def read_frame(path: str, key: str, clock: Clock) -> Frame:

@@ -348,7 +348,6 @@ class SimulatedBelt:
         return self._frames()
 
     def _frames(self) -> Iterator[Frame]:
-        wall_s = self._clock.wall_s() - self._clock.mono_s()  # of the frames' own times, which may run fast
         try:
             while not self._stop.is_set():
                 taken = self.camera.read(self._stop)
@@ -356,7 +355,8 @@ class SimulatedBelt:
                     return
                 mono_s, image = taken
                 name = "{}#{}".format(self._name, self.camera.number)
-                yield Frame(name, "", image, None, mono_s, wall_s + mono_s, 0.0)
+                wall_s = self._clock.wall_s() - self._clock.mono_s() + mono_s  # the frames' own time may run fast
+                yield Frame(name, "", image, None, mono_s, wall_s, 0.0)
         finally:
             if self.camera.dropped:
                 log.warning("source %s: %d of %d frames dropped, for nobody took them in time", self._name,

@@ -133,5 +133,11 @@ class State:
         except OSError:  # a full disk stops no belt; the log has it all
             try:
                 os.unlink(temporary)
+                self._write_in_place()  # the alarm takes no more room than the status before it
             except OSError:
                 pass
+
+    def _write_in_place(self) -> None:
+        with open(self._path, "r+", encoding="utf-8") as file:
+            json.dump(self.as_dict(), file, indent=1)
+            file.truncate()

@@ -2,6 +2,8 @@
 
 from edge.journal.lock import StateLock
 from edge.journal.record import Record
-from edge.journal.writer import Ejection, Journal
+from edge.journal.retention import Limits
+from edge.journal.rows import Ejection
+from edge.journal.writer import Journal
 
-__all__ = ["Ejection", "Journal", "Record", "StateLock"]
+__all__ = ["Ejection", "Journal", "Limits", "Record", "StateLock"]

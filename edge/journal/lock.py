@@ -11,21 +11,29 @@ LOCK_FILE = "run.lock"
 class StateLock:
     """Held from construction to close."""
 
-    def __init__(self, state: str):
-        """Raises JournalError when the folder cannot be written or another run holds it."""
+    def __init__(self, state: str, must_write: bool = True):
+        """Raises JournalError when another run holds it, or must_write and the folder cannot be written."""
         self.path = os.path.join(state, LOCK_FILE)
+        self._file: Any = None
         try:
             os.makedirs(state, exist_ok=True)
             self._file = open(self.path, "a+")
         except OSError as error:
-            raise JournalError("state folder {}: cannot be written: {}; give another with --state DIR".format(
-                state, error.strerror))
+            if must_write:
+                raise JournalError("state folder {}: cannot be written: {}; give another with --state DIR".format(
+                    state, error.strerror))
+            try:
+                self._file = open(self.path)  # a disk that went read-only still keeps a second run off
+            except OSError:
+                return
         if not _try_lock(self._file):
             self._file.seek(0)
             holder = self._file.read().strip() or "?"
             self._file.close()
             raise JournalError("state folder {}: in use by process {}; stop that run or give another --state".format(
                 state, holder))
+        if not self._file.writable():
+            return
         try:
             self._file.truncate(0)
             self._file.write("{}\n".format(os.getpid()))
@@ -36,7 +44,8 @@ class StateLock:
     def close(self) -> None:
         """Free the lock."""
         try:
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
         except OSError:
             pass  # the courtesy again: its bytes may not fit on the disk
 

@@ -4,7 +4,8 @@ import errno
 import os
 import sqlite3
 import time
-from typing import Tuple
+import urllib.parse
+from typing import Optional, Tuple
 
 from edge.errors import JournalError
 
@@ -52,23 +53,42 @@ MIGRATIONS: Tuple[str, ...] = (
     ALTER TABLE items ADD COLUMN ejection TEXT;
     ALTER TABLE items ADD COLUMN ejected_mono_s REAL;
     """,
+    """
+    ALTER TABLE runs ADD COLUMN key TEXT;
+    ALTER TABLE runs ADD COLUMN ran_s REAL;
+    UPDATE runs SET key = boot_id || '/' || started_utc || '/' || id;
+    CREATE TABLE losses (
+        id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (id),
+        first_sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL,
+        items INTEGER NOT NULL, pictures INTEGER NOT NULL,
+        from_utc TEXT NOT NULL, to_utc TEXT NOT NULL, reason TEXT NOT NULL,
+        UNIQUE (run, first_sequence));
+    CREATE INDEX items_by_picture ON items (picture) WHERE picture IS NOT NULL;
+    """,  # key: the same run in whichever file; ran_s: by the monotonic clock, for wall clocks jump
 )
 
 
-def connect(state: str) -> sqlite3.Connection:
+def connect(state: str, busy_s: Optional[float] = None) -> sqlite3.Connection:
     """Open STATE/journal.db for reading and writing, creating and migrating it as needed.
 
     Raises JournalError when the folder is read-only or full, or the journal is damaged or from a newer version.
     """
-    path = os.path.join(state, FILE)
+    return connect_file(os.path.join(state, FILE), busy_s)
+
+
+def connect_file(path: str, busy_s: Optional[float] = None) -> sqlite3.Connection:
+    """As connect, of a journal of any name."""
     connection = None
     try:
-        os.makedirs(state, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        connection = sqlite3.connect(path, timeout=BUSY_S if busy_s is None else busy_s, isolation_level=None,
+                                     check_same_thread=False)
         connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a file that is only now made
         _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA journal_size_limit = 4194304")  # of the log, once it was larger
         _migrate(connection, path)
     except BaseException as error:
         if connection is not None:
@@ -79,6 +99,11 @@ def connect(state: str) -> sqlite3.Connection:
     return connection
 
 
+def read_only_uri(path: str) -> str:
+    """What sqlite3.connect(…, uri=True) opens for reading alone, whatever the path is made of."""
+    return "file:{}?mode=ro".format(urllib.parse.quote(os.path.abspath(path)))
+
+
 def connect_existing(state: str) -> sqlite3.Connection:
     """As connect, but raises JournalError when there is no journal yet."""
     if not os.path.isfile(os.path.join(state, FILE)):
@@ -87,20 +112,36 @@ def connect_existing(state: str) -> sqlite3.Connection:
     return connect(state)
 
 
-def explain(error: Exception, path: str) -> JournalError:
-    """A JournalError that says what to do about an error of SQLite or the file system."""
+def kind_of(error: BaseException) -> str:
+    """What an error of SQLite or the file system comes from: full, damaged, read-only, locked, newer or other."""
     text = str(error)
-    if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+    if isinstance(error, JournalError):
+        return str(getattr(error, "kind", "other"))
+    if isinstance(error, OSError):
+        return {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "read-only"}.get(error.errno or 0, "other")
+    for words, kind in ((("is full", "No space"), "full"), (("malformed", "not a database"), "damaged"),
+                        (("readonly", "unable to open"), "read-only"), (("locked",), "locked")):
+        if any(word in text for word in words):
+            return kind
+    return "other"
+
+
+def explain(error: Exception, path: str) -> JournalError:
+    """A JournalError that says what to do about an error of SQLite or the file system; its kind is kind_of's."""
+    text, kind = str(error), kind_of(error)
+    if isinstance(error, OSError) and kind != "full":
         remedy = "give a folder that can be written with --state DIR"
-    elif "readonly" in text or "unable to open" in text:
+    elif kind == "read-only":
         remedy = "the folder must be writable: check its owner and mount, or give another with --state DIR"
-    elif "full" in text or "disk I/O" in text or "No space" in text:
+    elif kind == "full" or "disk I/O" in text:
         remedy = "free some space; nothing that was recorded is lost"
-    elif "locked" in text:
+    elif kind == "locked":
         remedy = "another program holds it for long; close that"
     else:
-        remedy = "keep the file, move it away and start again; `sqlite3 FILE .recover` reads what can be read"
-    return JournalError("journal {}: {}; {}".format(path, text, remedy))
+        remedy = "`scrapsort journal repair` keeps the file, and takes what can be read of it into a new one"
+    explained = JournalError("journal {}: {}; {}".format(path, text, remedy))
+    explained.kind = kind
+    return explained
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
@@ -119,8 +160,10 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 def _migrate(connection: sqlite3.Connection, path: str) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
-        raise JournalError("journal {}: has schema version {}, this scrapsort knows up to {}; use the newer "
-                           "scrapsort or another --state".format(path, version, len(MIGRATIONS)))
+        newer = JournalError("journal {}: has schema version {}, this scrapsort knows up to {}; use the newer "
+                             "scrapsort or another --state".format(path, version, len(MIGRATIONS)))
+        newer.kind = "newer"
+        raise newer
     if version == len(MIGRATIONS):
         return
     connection.execute("BEGIN IMMEDIATE")

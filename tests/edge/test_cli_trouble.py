@@ -140,16 +140,20 @@ def small_disk(tmp_path):
 
 
 @needs_mount
-def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_is_recorded(small_disk):
+def test_a_disk_that_stays_full_is_said_at_once_and_what_is_lost_at_the_end(small_disk, tmp_path):
     disk = small_disk("size=200k")
-    code, out, err = scrapsort("run", "--source", "drawn:", "--limit", "2000", "--state", disk, "--format", "json")
+    code, out, err = scrapsort("run", "--source", "sim:?pace=fast&speed=2&width=320&height=180&gap=0.01", "--limit",
+                               "150", "--state", disk, "--format", "json", "--precision", "int8")
     assert code == 1
+    assert sum("wait in memory" in line for line in err.splitlines()) <= 3, err  # not one a commit
     assert "full" in err.splitlines()[-1] and str(disk) in err.splitlines()[-1] and "Traceback" not in err
     printed = [line["item"] for line in json_lines(out) if line["event"] == "item"]
     connection = sqlite3.connect("file:{}?mode=ro".format(disk / "journal.db"), uri=True)
     stored = [row[0] for row in connection.execute("SELECT id FROM items")]
     connection.close()
     assert printed and printed == stored
+    assert json_lines(out)[-1]["items_not_kept"] == 150 - len(stored) > 0
+    assert "{} decided items are not recorded".format(150 - len(stored)) in err.splitlines()[-1]
 
 
 @needs_mount

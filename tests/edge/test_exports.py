@@ -264,7 +264,7 @@ def test_a_damaged_journal_is_one_line(state, tmp_path):
         file.write(b"\x5a" * (os.path.getsize(os.path.join(state, "journal.db")) - 4096))
     with pytest.raises(JournalError) as caught:
         export(state, "results", "csv", "", str(tmp_path / "out"))
-    assert "keep the file" in str(caught.value) and "\n" not in str(caught.value)
+    assert "scrapsort journal repair" in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 

@@ -43,7 +43,8 @@ def test_every_field_of_an_item_and_its_run(state, clock, make_record, run_of):
     assert (second["decision"], second["class"], second["confidence"], second["probabilities"], second["error"]) == (
         "error", None, None, None, "truncated")
     only, = (dict(row) for row in rows(state, "SELECT * FROM runs"))
-    assert only.pop("boot_id") is not None and only.pop("scrapsort_version")
+    assert only.pop("boot_id") is not None and only.pop("scrapsort_version") and only.pop("key")
+    assert only.pop("ran_s") == 60.0
     assert only == {
         "id": run, "started_utc": "2025-11-22T09:15:00.000Z", "ended_utc": "2025-11-22T09:16:00.000Z",
         "ended_by": "limit reached", "source": "/belt", "classes": '["glass", "metal", "paper", "plastic"]',

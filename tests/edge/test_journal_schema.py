@@ -14,7 +14,7 @@ import pytest
 from helpers import REPOSITORY, one_line, rows
 
 from edge.errors import JournalError
-from edge.journal import Journal, schema, writer
+from edge.journal import Journal, pictures, schema
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def test_sql_stays_within_sqlite_3_22():
 
 def test_pictures_are_on_disk_before_the_rows_that_name_them(state, make_record, run_of, monkeypatch):
     kept = []
-    write = writer.write_durably
+    write = pictures.write_durably
 
     def watched(path, data):
         kept.append((len(rows(state)), os.path.basename(path)))
         write(path, data)
-    monkeypatch.setattr(writer, "write_durably", watched)
+    monkeypatch.setattr(pictures, "write_durably", watched)
     journal = Journal(state, 60.0, 2)
     journal.begin("/belt", run_of)
     for sequence in range(1, 5):

@@ -259,4 +259,4 @@ def test_a_damaged_journal_is_one_line(state):
     for use in (lambda: list(waiting(state)), lambda: label(state, 1, "glass")):
         with pytest.raises(JournalError) as caught:
             use()
-        assert "keep the file" in str(caught.value) and "\n" not in str(caught.value)
+        assert "scrapsort journal repair" in str(caught.value) and "\n" not in str(caught.value)

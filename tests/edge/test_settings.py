@@ -20,7 +20,8 @@ DEFAULTS = {
              "encoder_pulses_per_metre": 0.0},
     "model": {"bundle": "", "backend": "auto", "precision": "auto", "cuda_memory": "copy"},
     "decision": {"threshold": 0.0, "stranger": True, "per_class": {}},
-    "journal": {"state": "", "commit_s": 1.0, "commit_items": 32, "keep_free_mb": 500},
+    "journal": {"state": "", "commit_s": 1.0, "commit_items": 32, "keep_days": 90, "keep_rows_mb": 2000,
+                "keep_pictures_mb": 2000, "keep_free_mb": 500},
     "review": {"override": False, "active_learning": False},
     "ejector": {"enabled": False, "min_gap_ms": 20.0, "late_ms": 20.0, "overlap": "merge", "lane": ()},
 }
@@ -101,6 +102,9 @@ def test_every_value_is_read(tmp_path):
         state = "/var/x"
         commit_s = 0.25
         commit_items = 8
+        keep_days = 7
+        keep_rows_mb = 64
+        keep_pictures_mb = 100
         keep_free_mb = 0
         [review]
         override = true
@@ -116,7 +120,7 @@ def test_every_value_is_read(tmp_path):
                                                       ("review", 0, "log:", 0.0, 0.0, 60.0)))
     assert settings.model == ("b.tar", "onnxruntime", "fp16", "mapped")
     assert settings.decision == (1.0, False, {"plastic": 0.9, "glass": 0.0})
-    assert settings.journal == ("/var/x", 0.25, 8, 0)
+    assert settings.journal == ("/var/x", 0.25, 8, 7, 64, 100, 0)
     assert settings.review == (True, True)
 
 
@@ -145,7 +149,9 @@ BAD = [
     ("pauses that shrink", "[source]\nreopen_backoff_s = [5, 1]", ["source.reopen_backoff_s", "growing numbers"]),
     ("number for a switch", "[decision]\nstranger = 0", ["decision.stranger", "0", "true or false"]),
     ("a score for a switch", "[decision]\nstranger = 'energy'", ["decision.stranger", "'energy'", "true or false"]),
-    ("later key of journal", "[journal]\nkeep_days = 90", ["journal.keep_days", "later version"]),
+    ("negative days", "[journal]\nkeep_days = -1", ["journal.keep_days", "-1", "0", "36500"]),
+    ("negative rows", "[journal]\nkeep_rows_mb = -1", ["journal.keep_rows_mb", "-1", "0"]),
+    ("negative pictures", "[journal]\nkeep_pictures_mb = -1", ["journal.keep_pictures_mb", "-1", "0"]),
     ("a number for an address", "[gate]\ntrigger = 7", ["gate.trigger", "7", "text"]),
     ("lanes as a table", "[ejector]\nlane = {class = 'glass'}", ["ejector.lane", "[[ejector.lane]]"]),
     ("a lane without class", "[[ejector.lane]]\nbin = 1", ["ejector.lane 1 has no class"]),

@@ -73,7 +73,8 @@ def summary_of(make_record):
 def test_what_a_run_adds_up_to(make_record):
     values = summary_of(make_record).as_dict(110.0)
     latency_ms = values.pop("latency_ms")
-    assert values == {"items": 6, "by_class": {"glass": 1, "metal": 4, "paper": 0, "plastic": 0}, "low_confidence": 1,
+    assert values == {"items": 6, "by_class": {"glass": 1, "metal": 4, "paper": 0, "plastic": 0}, "items_not_kept": 0,
+                      "pictures_not_kept": 0, "low_confidence": 1,
                       "strangers": 0, "clusters": 0, "overrides": 1,
                       "queued": 2, "errors": 1, "ejections": {}, "seconds": 10.0, "items_per_s": 0.6}
     assert list(values["by_class"]) == list(CLASSES)

@@ -1,0 +1,65 @@
+"""Wheels for another Python and another processor, and the JetPacks that they are for."""
+
+import os
+import subprocess
+import sys
+from collections import OrderedDict
+
+from appliance import environment
+
+# Debian's names of processors, and wheels'
+MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
+# python; glibc: wheels for a newer one are left out; jetson: whose pins, for OpenCV is JetPack's own
+JETPACKS = OrderedDict((
+    ("4.6", {"python": "3.6", "glibc": (2, 27), "arch": "arm64", "jetson": True}),
+    ("5.1", {"python": "3.8", "glibc": (2, 31), "arch": "arm64", "jetson": True}),
+    ("6.x", {"python": "3.10", "glibc": (2, 35), "arch": "arm64", "jetson": True}),
+    ("7.x", {"python": "3.12", "glibc": (2, 39), "arch": "arm64", "jetson": True}),
+    ("debian12", {"python": "3.11", "glibc": (2, 36), "arch": "amd64", "jetson": False}),  # the bed of the tests
+    ("debian12-arm64", {"python": "3.11", "glibc": (2, 36), "arch": "arm64", "jetson": False}),
+))
+
+
+class WheelError(Exception):
+    """Which wheel cannot be had, in one line."""
+
+
+def pins(tree, python, jetson):
+    """[(name, version)] of what the device needs on this Python, and what its outputs may need."""
+    line = max(one for one in environment.LINES if one <= tuple(map(int, python.split("."))))
+    found = OrderedDict()
+    for kind in ("jetson", "edge") if jetson else ("edge",):
+        path = os.path.join(tree, "requirements", "{}-{}.{}.txt".format(kind, *line))
+        if os.path.isfile(path):
+            for name, version in environment.read_pins(path).items():
+                found.setdefault(name, version)
+    return [(name, version) for name, version in found.items() if name.lower() not in environment.NOT_HERE]
+
+
+def fetch(tree, folder, python, arch, jetson=False, glibc=(2, 28)):
+    """Put the wheels for a Python such as 3.8 and a processor such as arm64 into folder. Raises WheelError."""
+    os.makedirs(folder, exist_ok=True)
+    machine, tag = MACHINES[arch], "cp" + python.replace(".", "")
+    platforms = ["manylinux1_" + machine, "manylinux2010_" + machine, "manylinux2014_" + machine]
+    platforms += ["manylinux_2_{}_{}".format(minor, machine) for minor in range(17, glibc[1] + 1)]
+    abis = ["abi3", "none", tag + "m" if python in ("3.6", "3.7") else tag]
+    base = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--only-binary=:all:",
+            "--implementation=cp", "--python-version=" + python]
+    base += ["--platform=" + one for one in platforms + ["any"]] + ["--abi=" + one for one in abis]
+    for name, version in pins(tree, python, jetson):
+        if name == "Jetson.GPIO":  # comes as source alone, plain Python; JetPack has one of its own
+            command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-deps", "-w",
+                       folder, "{}=={}".format(name, version)]
+        else:
+            command = base + ["--no-deps", "-d", folder, "{}=={}".format(name, version)]
+        _pip(command, name not in environment.NEEDED, "{} {} for Python {} on {}".format(name, version, python, arch))
+
+
+def _pip(command, optional, what):
+    done = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = done.communicate()[0].decode("utf-8", "replace").strip().splitlines()
+    if done.returncode == 0:
+        return
+    if not optional:
+        raise WheelError("no wheel of {}: {}".format(what, (said or ["-"])[-1]))
+    sys.stderr.write("left out: {}, which only some outputs need: {}\n".format(what, (said or ["-"])[-1]))

@@ -1,17 +1,18 @@
-"""python3 -m benchmarks latency|pipeline|belt|accuracy|operations."""
+"""python3 -m benchmarks latency|compare|roofline|pipeline|belt|accuracy|operations."""
 
 import argparse
 import json
 import os
 import sys
 
-from benchmarks import accuracy, belt, latency, operations, pipeline
+from benchmarks import accuracy, belt, compare, latency, operations, pipeline, roofline
 from edge.commands import common
 from edge.errors import ScrapsortError
 from edge.files import write_durably
 
-COMMANDS = (("latency", latency), ("pipeline", pipeline), ("belt", belt), ("accuracy", accuracy),
-            ("operations", operations))
+COMMANDS = (("latency", latency), ("compare", compare), ("roofline", roofline), ("pipeline", pipeline), ("belt", belt),
+            ("accuracy", accuracy), ("operations", operations))
+OF_FILES = (compare,)  # measures nothing: no settings, no model, and a table instead of JSON
 
 
 def main() -> int:
@@ -21,21 +22,27 @@ def main() -> int:
     commands.required = True
     for name, module in COMMANDS:
         command = commands.add_parser(name, help=(module.__doc__ or "").splitlines()[0], description=module.__doc__)
-        common.add_config(command)
-        common.add_model(command)
-        command.add_argument("-o", "--out", metavar="FILE", help="write the figures there as JSON")
+        if module not in OF_FILES:
+            common.add_config(command)
+            common.add_model(command, several=module is latency)
+            command.add_argument("-o", "--out", metavar="FILE", help="write the figures there as JSON")
         module.add(command)
         command.set_defaults(run=module.run)
     arguments = parser.parse_args()
-    if arguments.config:  # the runs that are measured are processes of their own, and shall read the same settings
+    if getattr(arguments, "config", None):  # measured runs are processes of their own, and shall read the same settings
         os.environ["SCRAPSORT_CONFIG"] = os.path.abspath(arguments.config)
     try:
         result = arguments.run(arguments)
     except ScrapsortError as error:
         sys.stderr.write("benchmarks {}: {}\n".format(arguments.command, error))
         return error.exit_code
-    if arguments.out:
-        write_durably(arguments.out, (json.dumps(result, indent=2) + "\n").encode("utf-8"))
+    if getattr(arguments, "out", None):
+        try:
+            write_durably(arguments.out, (json.dumps(result, indent=2) + "\n").encode("utf-8"))
+        except OSError as error:
+            sys.stderr.write("benchmarks {}: {}: cannot be written: {}\n".format(
+                arguments.command, arguments.out, error.strerror))
+            return 1
     return 0
 
 

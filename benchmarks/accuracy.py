@@ -5,6 +5,7 @@ import os
 import tempfile
 from typing import Any, Dict
 
+from benchmarks import machine
 from benchmarks.pipeline import sort_folder
 from edge.commands import common
 from edge.errors import SourceError
@@ -21,6 +22,7 @@ def run(arguments: argparse.Namespace) -> Dict[str, Any]:
     settings, state = common.load_settings(arguments)
     bundle = common.open_bundle(arguments, settings, state)
     with tempfile.TemporaryDirectory(prefix="scrapsort-") as folder:
+        machine.lend_engines(state, folder)
         summary, _ = sort_folder(bundle.path, os.path.abspath(arguments.source), folder, settings.model.precision)
         connection = schema.connect_existing(folder)
         rows = [(os.path.basename(os.path.dirname(row["source"])), row["class"], row["decision"])

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> Dict[str, Any]:
             command += ["--config", ejection.write_settings(lanes, folder, arguments.config)]
         for speed in arguments.speed:
             for touching in arguments.touching:
-                name = os.path.join(folder, str(len(result["runs"])))
+                name = machine.lend_engines(state, os.path.join(folder, str(len(result["runs"]))))
                 query = "seed={}&items={}&speed={:g}&touching={:g}&pace={}&ejectors={}&truth={}".format(
                     arguments.seed, arguments.items, speed, touching, pace,
                     ",".join(str(lane.distance_m) for lane in lanes), quote(name + ".truth"))

@@ -29,11 +29,12 @@ class Naive:
         import onnxruntime
         self._image, self._csv_path = Image, csv_path
         self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        self._height_px, self._width_px = self._session.get_inputs()[0].shape[2:]
 
     def item(self, path: str) -> int:
         """Classify one picture and log it; returns the class's index."""
         started = time.time()
-        picture = self._image.open(path).convert("RGB").resize((224, 224))
+        picture = self._image.open(path).convert("RGB").resize((self._width_px, self._height_px))
         array = (np.array(picture) / 255.0 - np.array(MEAN)) / np.array(STD)
         tensor = np.expand_dims(array.transpose(2, 0, 1), 0).astype(np.float32)
         logits = self._session.run(["logits"], {"image": tensor})[0][0]

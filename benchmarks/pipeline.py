@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> Dict[str, Any]:
     print("{processor}, {cores} cores, Python {python}, ONNX Runtime {onnxruntime}, OpenCV {opencv}".format(
         **result["machine"]))
     with tempfile.TemporaryDirectory(prefix="scrapsort-") as folder:
+        machine.lend_engines(state, os.path.join(folder, "state"))
         belt = _belt(folder, arguments.source, arguments.soak or arguments.items)
         if arguments.soak:
             precision = settings.model.precision

@@ -213,9 +213,9 @@ def describe(plan: Plan) -> str:
 
 def _dla_cores() -> int:
     """How many DLA cores TensorRT sees."""
-    from edge.classifier.tensorrt.api import Words
+    from edge.classifier.tensorrt.api import Words, make_builder
     trt = tensorrt_device.module()
-    builder = trt.Builder(Words(trt).logger)
+    builder = make_builder(trt, Words(trt))
     return int(builder.num_DLA_cores)
 
 

@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any, Callable, Dict, List, Optional
 
-from edge.classifier.tensorrt.api import Words
+from edge.classifier.tensorrt.api import Words, make_builder
 from edge.classifier.tensorrt.device import module
 from edge.errors import BackendError, ScrapsortError
 from edge.files import write_durably
@@ -48,9 +48,7 @@ def build(request: Dict[str, Any], say: Say) -> Dict[str, Any]:
     """
     trt = module()
     words = Words(trt)
-    builder = trt.Builder(words.logger)
-    if builder is None:
-        raise BackendError("TensorRT makes no builder: {}".format(words.why("is there a GPU?")))
+    builder = make_builder(trt, words)
     with open(request["model"], "rb") as file:
         network = _network(trt, builder, words, file.read())
     config = _config(trt, builder, request, say)

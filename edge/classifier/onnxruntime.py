@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from typing import Any, List, Optional, Sequence
 
 import numpy as np
@@ -69,14 +70,22 @@ class OnnxRuntimeClassifier(Classifier):
             binding.bind_output(name, "cpu", 0, np.float32, view.shape, view.ctypes.data)
         return binding
 
+    def _prepare(self, view: np.ndarray) -> None:
+        started = time.perf_counter()
+        super()._prepare(view)
+        if self.timed:
+            self.stages_ms["preprocess"] = (time.perf_counter() - started) * 1000
+
     def _infer(self, row: int) -> None:
-        binding = self._bindings[row]
+        binding, started = self._bindings[row], time.perf_counter()
         try:
             if self.device != CPU:  # an input for another device is copied there when it is bound, not when it is run
                 binding.bind_input("image", "cpu", 0, np.float32, self._image.shape, self._image.ctypes.data)
             self._session.run_with_iobinding(binding)
         except Exception as error:  # see _open
             raise BackendError("ONNX Runtime failed on {}: {}".format(self.device, _first_line(error)))
+        if self.timed:
+            self.stages_ms["infer"] = (time.perf_counter() - started) * 1000
 
     def _close(self) -> None:
         self._bindings = []  # before the session that they refer to

@@ -1,12 +1,14 @@
 """What several commands share."""
 
 import argparse
-from typing import Tuple
+from typing import TYPE_CHECKING, Tuple
 
 from edge import settings as settings_module
-from edge.bundles import Bundle, find
 from edge.logs import log, start_logging
 from edge.settings import Settings
+
+if TYPE_CHECKING:
+    from edge.bundles import Bundle
 
 __all__ = ["add_config", "add_model", "count", "fraction", "load_settings", "log", "number", "open_bundle",
            "start_logging"]
@@ -20,12 +22,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
                                                        "[journal] state, $XDG_STATE_HOME/scrapsort)")
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """--bundle, --backend and --precision."""
+def add_model(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """--bundle, --backend and --precision; with several, the last takes more than one and gives a list."""
     parser.add_argument("--bundle", metavar="DIR", help="model bundle, a folder or .tar")
     parser.add_argument("--backend", choices=settings_module.BACKENDS, help="default: auto")
-    parser.add_argument("--precision", choices=settings_module.PRECISIONS, help="default: auto, the fastest one "
-                                                                                "that gives the golden answers")
+    parser.add_argument("--precision", choices=settings_module.PRECISIONS, nargs="+" if several else None,
+                        help="default: auto, {}".format("each one that the bundle has" if several else
+                                                        "the fastest one that gives the golden answers"))
 
 
 def fraction(text: str) -> float:
@@ -59,6 +62,7 @@ def load_settings(arguments: argparse.Namespace) -> Tuple[Settings, str]:
     return settings, settings_module.state_folder(arguments.state, settings)
 
 
-def open_bundle(arguments: argparse.Namespace, settings: Settings, state: str) -> Bundle:
+def open_bundle(arguments: argparse.Namespace, settings: Settings, state: str) -> "Bundle":
     """The bundle that these arguments and settings lead to."""
+    from edge.bundles import Bundle, find  # here, so that doctor can report a NumPy that cannot be imported
     return Bundle(find(arguments.bundle, settings.model.bundle, state))

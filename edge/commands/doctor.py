@@ -1,34 +1,23 @@
 """scrapsort doctor: what is here, what will be used, what is wrong and the exact remedy."""
 
 import argparse
-import importlib
 import json
 import os
 import platform
 import shutil
 import sqlite3
 import sys
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, List
 
 import edge
 from edge import settings as settings_module
-from edge.bundles import Bundle, find
 from edge.commands import common
 from edge.errors import ScrapsortError
-from edge.journal import schema
+from edge.health import checks
+from edge.health.checks import Finding
 from edge.outputs import probe_output
 
-PACKAGES = (("numpy", True), ("cv2", True), ("onnxruntime", True), ("tensorrt", False), ("pycuda", False),
-            ("openvino", False), ("jtop", False))
-
-
-class Finding(NamedTuple):
-    """One line of the report. level: ok, note or wrong."""
-
-    level: str
-    what: str
-    value: str
-    remedy: str = ""
+# What needs NumPy is imported where it is used: a NumPy that cannot be imported is reported, too
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -40,60 +29,47 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Report; 1 when something is wrong that keeps `run` from working."""
-    findings = [Finding("ok", "scrapsort", edge.__version__), _python()] + _packages()
-    found: Dict[str, Any] = {}
-    for look in (_settings, _source, _state, _model, _ejector):
+    place = checks.Place()
+    findings = [Finding("ok", "scrapsort", edge.__version__), _python()] + checks.packages(place)
+    found: Dict[str, Any] = {"place": place}
+    for look in (_settings, _machine, _source, _state, _journal, _model, _engines, _ejector):
         findings += _guarded(look, arguments, found)
     wrong = [finding for finding in findings if finding.level == "wrong"]
     if arguments.format == "json":
         report = {"findings": [finding._asdict() for finding in findings], "wrong": len(wrong)}
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
     else:
-        for finding in findings:
-            remedy = "\n        -> {}".format(finding.remedy) if finding.remedy else ""
-            sys.stdout.write("{:<6s} {:<14s} {}{}\n".format(finding.level, finding.what, finding.value, remedy))
+        sys.stdout.write("".join(line + "\n" for line in lines(findings)))
         sys.stdout.write("{}\n".format("{} thing(s) wrong".format(len(wrong)) if wrong else "ready to sort"))
     return 1 if wrong else 0
+
+
+def lines(findings: List[Finding]) -> List[str]:
+    """The report for people; a remedy that several findings in a row share is given once, after the last of them."""
+    text = []
+    for finding, following in zip(findings, findings[1:] + [None]):
+        text.append("{:<6s} {:<14s} {}".format(finding.level, finding.what, finding.value))
+        if finding.remedy and (following is None or following.remedy != finding.remedy):
+            text += ["        -> {}".format(step) for step in finding.remedy.splitlines()]
+    return text
 
 
 def _guarded(look: Callable[[argparse.Namespace, Dict[str, Any]], List[Finding]], arguments: argparse.Namespace,
              found: Dict[str, Any]) -> List[Finding]:
     """What look finds; its error is a finding too, so that one trouble does not hide the next."""
+    what = look.__name__.strip("_")
     try:
         return look(arguments, found)
     except ScrapsortError as error:
-        return [Finding("wrong", look.__name__.strip("_"), str(error))]
+        return [Finding("wrong", what, str(error))]
+    except ImportError as error:  # of a package that is reported as wrong already
+        return [Finding("note", what, "not looked at: {}".format(error))]
 
 
 def _python() -> Finding:
     text = "Python {}, SQLite {}, {} {}, {} core(s)".format(
         platform.python_version(), sqlite3.sqlite_version, platform.system(), platform.machine(), os.cpu_count())
     return Finding("ok", "system", text)
-
-
-def _packages() -> List[Finding]:
-    findings = []
-    for name, needed in PACKAGES:
-        try:
-            module = importlib.import_module(name)
-        except ImportError as error:
-            remedy = "python3 -m pip install {}".format({"cv2": "opencv-python-headless"}.get(name, name))
-            findings.append(Finding("wrong", name, str(error), remedy) if needed
-                            else Finding("note", name, "not installed; not needed on this path"))
-            continue
-        findings.append(Finding("ok", name, str(getattr(module, "__version__", "?"))))
-        if name == "cv2":
-            findings.append(_opencv(module))
-        if name == "onnxruntime":
-            findings.append(Finding("ok", "providers", ", ".join(module.get_available_providers())))
-    return findings
-
-
-def _opencv(cv2: Any) -> Finding:
-    line = next((line for line in cv2.getBuildInformation().splitlines() if "GStreamer" in line), "")
-    has = "YES" in line
-    return Finding("ok" if has else "note", "gstreamer", "OpenCV has it" if has else
-                   "OpenCV was built without it; only csi:// and gst: need it")
 
 
 def _settings(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
@@ -103,9 +79,13 @@ def _settings(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Find
     return [Finding("ok", "settings", found["settings"].file or "built-in defaults")]
 
 
+def _machine(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
+    return checks.machine(found["place"], found["settings"].model.backend == "tensorrt")
+
+
 def _source(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
     """Whether the camera of the settings can be opened, as far as that is known without opening it."""
-    from edge.frames import address, camera, probe  # here, so that a missing package is reported above first
+    from edge.frames import address, camera, probe
     uri = found["settings"].source.uri
     kind, name = address.kind_of(uri), address.shown(uri)
     if not kind:
@@ -132,24 +112,31 @@ def _state(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding
     if free_mb < found["settings"].journal.keep_free_mb:
         findings.append(Finding("note", "disk", "less than [journal] keep_free_mb = {} is free: pictures will not be "
                                 "kept".format(found["settings"].journal.keep_free_mb), "free some space"))
-    if os.path.isfile(os.path.join(state, schema.FILE)):
-        connection = schema.connect(state)
-        try:
-            items, = connection.execute("SELECT count(*) FROM items").fetchone()
-            health, = connection.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
-            raise schema.explain(error, os.path.join(state, schema.FILE))
-        finally:
-            connection.close()
-        findings.append(Finding("ok" if health == "ok" else "wrong", "journal", "{} items, {}".format(items, health),
-                                "" if health == "ok" else "keep the file, move it away and start again"))
     return findings
 
 
+def _journal(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
+    from edge.journal import schema
+    state = found["state"]
+    if not os.path.isfile(os.path.join(state, schema.FILE)):
+        return []
+    connection = schema.connect(state)
+    try:
+        items, = connection.execute("SELECT count(*) FROM items").fetchone()
+        health, = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        raise schema.explain(error, os.path.join(state, schema.FILE))
+    finally:
+        connection.close()
+    return [Finding("ok" if health == "ok" else "wrong", "journal", "{} items, {}".format(items, health),
+                    "" if health == "ok" else "keep the file, move it away and start again")]
+
+
 def _model(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
+    from edge.classifier import open_classifier
     settings = found["settings"]
-    bundle = Bundle(find(arguments.bundle, settings.model.bundle, found["state"]))
-    from edge.classifier.choose import explain, open_classifier  # here, so that a missing package is reported above
+    from edge.classifier.choose import explain
+    bundle = found["bundle"] = common.open_bundle(arguments, settings, found["state"])
     wishes = (bundle, settings.model.backend, settings.model.precision, found["state"], settings.model.cuda_memory)
     with open_classifier(*wishes) as classifier:
         findings = [Finding("note", "model", note) for note in classifier.notes]
@@ -157,6 +144,14 @@ def _model(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding
         return findings + [Finding("ok", "model", "{} {} from {}".format(bundle.name, bundle.version, bundle.path)),
                            Finding("ok", "will use", "backend {} ({}), precision {}, golden answers agree".format(
                                classifier.backend, classifier.device, classifier.precision))]
+
+
+def _engines(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
+    """The TensorRT engines, where there are some or could be."""
+    place, state, needed = found["place"], found["state"], found["settings"].model.backend == "tensorrt"
+    if "bundle" not in found or not (needed or checks.may_have_engines(place, state)):
+        return []
+    return checks.plans(state, found["bundle"], "wrong" if needed else "note")
 
 
 def _ejector(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:

@@ -1,15 +1,20 @@
 """scrapsort status: how the run is that sorts now, from another terminal."""
 
 import argparse
+import calendar
 import json
 import os
 import sys
+import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from edge.commands import common
 from edge.errors import JournalError
 from edge.health import read, read_service, status_path
+from edge.health.state import REFRESH_S
 from edge.journal.lock import holder
+
+STALE_S = 6 * REFRESH_S  # a run that writes nothing for so long hangs
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -19,13 +24,18 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it; 1 when nothing runs or something is wrong."""
+    """Print it; 1 when nothing runs, something is wrong, or the run has not written its status for STALE_S."""
     _, state = common.load_settings(arguments)
     values, state = _values(state, arguments.state is not None)
     if values is None:
         raise JournalError("state folder {}: nothing has run there; start it with `scrapsort run`, or give --state "
                            "DIR".format(state))
     running = values["running"] = _runs(values, state)
+    silent_s = age_s(values.get("written_utc"), time.time())
+    if running and silent_s > STALE_S:
+        values["conditions"] = dict(values.get("conditions", {}), status={
+            "ok": False, "trouble": "nothing was heard of the run for {:.0f} s: it hangs, or its disk is full".format(
+                silent_s), "since_utc": values["written_utc"]})
     if arguments.format == "json":
         sys.stdout.write(json.dumps(values, indent=2) + "\n")
     else:
@@ -49,6 +59,14 @@ def _values(state: str, given: bool) -> Tuple[Optional[Dict[str, Any]], str]:
 def _runs(values: Dict[str, Any], state: str) -> bool:
     """Whether the run that said so still sorts."""
     return holder(state) in (values.get("pid"), 0)  # `fire` holds it, too
+
+
+def age_s(written_utc: Any, now_s: float) -> float:
+    """Seconds since a time such as 2026-11-23T02:01:24.500Z; 0 for what is none."""
+    try:
+        return now_s - calendar.timegm(time.strptime(written_utc[:19], "%Y-%m-%dT%H:%M:%S"))
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def lines(values: Dict[str, Any]) -> List[str]:

@@ -1,9 +1,11 @@
 """What lies on a simulated belt and how the belt moves: the truth that a run can be judged by."""
 
 import math
-from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
+
+LANE_M = 0.005  # where shapes meet is looked for in lanes so wide along the belt
 
 
 class Travel:
@@ -57,6 +59,14 @@ class Thing(NamedTuple):
     number: int  # of the drawing
     length_m: float
     width_m: float
+    shape: Optional[np.ndarray] = None  # (n, 2) float: points that it covers, from its middle, in m; None: all of it
+
+
+def shape_of(cover: np.ndarray, length_m: float) -> np.ndarray:
+    """Points for Thing.shape. cover: (h, w) bool, of a picture that is w pixels and length_m metres long."""
+    height, width = cover.shape
+    rows, columns = np.nonzero(cover)
+    return np.stack([columns - (width - 1) / 2, rows - (height - 1) / 2], axis=1) * (length_m / width)
 
 
 class BeltItem(NamedTuple):
@@ -104,12 +114,27 @@ def lay(things: Callable[[int], Thing], spacing: Spacing, start_m: float, rng: n
 
 
 def _against(last: BeltItem, thing: Thing, number: int, rng: np.random.RandomState) -> BeltItem:
-    """A thing that lies beside the last one, turned like it, a little under its edge."""
-    cos, sin = abs(math.cos(last.turn_rad)), abs(math.sin(last.turn_rad))
-    lengths, widths = last.thing.length_m + thing.length_m, last.thing.width_m + thing.width_m
-    apart = min(lengths / 2 / max(cos, 1e-9), widths / 2 / max(sin, 1e-9)) * rng.uniform(0.88, 0.98)
+    """A thing that lies behind the last one, turned like it, a little under its edge."""
+    apart = _contact(last.thing, thing, last.turn_rad) * rng.uniform(0.88, 0.98)
     return BeltItem(number, thing, last.along_m + apart, last.across_m, last.turn_rad,
                     _extent(thing, last.turn_rad)[0], True)
+
+
+def _contact(ahead: Thing, behind: Thing, turn: float) -> float:
+    """How far apart the middles of two things are that are turned alike and just touch, one behind the other."""
+    if ahead.shape is None or behind.shape is None:
+        cos, sin = max(abs(math.cos(turn)), 1e-9), max(abs(math.sin(turn)), 1e-9)
+        return min((ahead.length_m + behind.length_m) / 2 / cos, (ahead.width_m + behind.width_m) / 2 / sin)
+    rear, head = _farthest(ahead.shape, turn, -1), _farthest(behind.shape, turn, 1)
+    room = [rear[lane] + head[lane] for lane in rear if lane in head]
+    return max(room) if room else _extent(ahead, turn)[0] + _extent(behind, turn)[0]
+
+
+def _farthest(shape: np.ndarray, turn: float, way: int) -> Dict[int, float]:
+    """How far a turned thing reaches along the belt, forwards or (way -1) backwards, in each lane that it covers."""
+    along = way * (shape[:, 0] * math.cos(turn) - shape[:, 1] * math.sin(turn))
+    lanes = np.floor((shape[:, 0] * math.sin(turn) + shape[:, 1] * math.cos(turn)) / LANE_M).astype(int)
+    return {int(lane): float(along[lanes == lane].max()) for lane in np.unique(lanes)}
 
 
 def _extent(thing: Thing, turn: float) -> Tuple[float, float]:

@@ -17,7 +17,7 @@ from edge.errors import PictureError, SourceError, UsageError
 from edge.files import path_text
 from edge.frames import drawn, pictures
 from edge.frames.base import Frame, Prefetch
-from edge.frames.belt_layout import BeltItem, Spacing, Thing, Travel, lay
+from edge.frames.belt_layout import BeltItem, Spacing, Thing, Travel, lay, shape_of
 from edge.frames.belt_scene import Light, Scene, Sprite, View, blurred, turned
 from edge.frames.drawn_items import ITEMS_APART, MAX_SEED
 from edge.frames.folder import list_pictures
@@ -26,6 +26,7 @@ from edge.settings import nearest
 log = logging.getLogger("scrapsort")
 
 EMPTY_S = 3.0  # of belt before the first item, from which a gate learns what is belt
+SHAPE_PX, COVERED = 64, 0.1  # a thing's shape is known so finely; what takes less of the light is a soft edge
 
 
 class Options(NamedTuple):
@@ -115,8 +116,9 @@ class DrawnThings:
         while len(self._ahead) > 8:
             self._ahead.popitem(last=False)
         scale = length_m / max(sprite.height, sprite.width)
-        return Thing(material, "sim:{}/{}".format(material, number), number, sprite.width * scale,
-                     sprite.height * scale)
+        width_m = sprite.width * scale
+        return Thing(material, "sim:{}/{}".format(material, number), number, width_m, sprite.height * scale,
+                     shape_of(_coarse(1 - sprite.through.min(axis=2)) > COVERED, width_m))
 
     def _draw(self, material: str, number: int) -> Tuple[float, Any]:
         """Its longest side in metres and its sprite, the same whenever it is drawn."""
@@ -156,12 +158,15 @@ class Photographs:
                 self._order.extend(self._rng.permutation(len(self._paths)))
             path = self._paths[self._order.popleft()]
             try:
-                height, width = _picture(path).shape[:2]
+                picture = _picture(path)
             except PictureError:
                 continue
+            height, width = picture.shape[:2]
             scale = self._options.item / max(height, width)
-            return Thing(os.path.basename(os.path.dirname(path)), path, number, width * scale,
-                         height * scale)
+            shape = None
+            if not picture[..., 3].all():
+                shape = shape_of(_coarse(picture[..., 3].astype(np.float32) / 255) > COVERED, width * scale)
+            return Thing(os.path.basename(os.path.dirname(path)), path, number, width * scale, height * scale, shape)
         raise SourceError("{}: none of its pictures can be read".format(os.path.dirname(self._paths[0])))
 
     def sprite(self, item: BeltItem, pixels_per_metre: float) -> Sprite:
@@ -175,6 +180,14 @@ class Photographs:
         cover = cv2.merge([picture[..., 3].astype(np.float32) / 255] * 3)
         add, cover = turned(picture[..., :3] * cover, cover, item.turn_rad, scale)
         return Sprite(1 - cover, add)
+
+
+def _coarse(cover: np.ndarray) -> np.ndarray:
+    """A cover, (h, w) float32, at no more than SHAPE_PX a side."""
+    height, width = cover.shape
+    scale = min(1.0, SHAPE_PX / max(height, width))
+    return cv2.resize(cover, (max(1, int(round(width * scale))), max(1, int(round(height * scale)))),
+                      interpolation=cv2.INTER_AREA)
 
 
 def _picture(path: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 LEARN_S, LEARN_SHARE = 2.0, 0.35  # of the first frames; the belt shows in at least this share of them
 LEARN_FRAMES, LEARN_MOST_S, LEAST_FRAMES = 32, 2.5, 8  # of a slow camera fewer, for longer
 TAU_S = 4.0  # how fast the model follows
-AROUND_PX = 15  # of a slow camera's first frames, pixels are held against those around them
+AROUND_PX = 15  # of the first frames, pixels are held against those around them
 FLOOR = 7.0  # grey levels that always count as belt
 WEAK = 0.55  # of both, for pixels beside those that are foreign beyond doubt (hysteresis: Canny 1986)
 SAMPLE_PX, DARK, LEAST_SAMPLES = 4, 4.0, 50  # of the light: every fourth pixel, of those that are not black
@@ -61,12 +61,9 @@ class Background:
         cv2.absdiff(self._frame, self._mean, dst=self._difference)
         np.multiply(self._deviation, DEVIATIONS, out=self._tolerance)
         np.add(self._tolerance, FLOOR, out=self._tolerance)
-        foreign = (self._difference > self._tolerance).any(axis=2)
-        np.multiply(foreign, 255, out=self._mask, casting="unsafe")
-        cv2.morphologyEx(self._mask, cv2.MORPH_OPEN, self._small, dst=self._mask)
+        cv2.morphologyEx(self._beyond(), cv2.MORPH_OPEN, self._small, dst=self._mask)
         np.multiply(self._tolerance, WEAK, out=self._tolerance)
-        weak = (self._difference > self._tolerance).any(axis=2)
-        near = cv2.bitwise_and(cv2.dilate(self._mask, self._reach), weak.view(np.uint8) * 255)
+        near = cv2.bitwise_and(cv2.dilate(self._mask, self._reach), self._beyond())
         cv2.morphologyEx(near, cv2.MORPH_OPEN, self._small, dst=near)
         cv2.bitwise_or(self._mask, near, dst=self._mask)
         cv2.morphologyEx(self._mask, cv2.MORPH_CLOSE, self._wide, dst=self._mask)
@@ -74,6 +71,11 @@ class Background:
             self._update(passed_s, stuck_s)
             self._watch_for_flood(image, time_s)
         return self._mask
+
+    def _beyond(self) -> np.ndarray:
+        """(h, w) uint8, 255 where any colour differs by more than is tolerated."""
+        blue, green, red = cv2.split(cv2.compare(self._difference, self._tolerance, cv2.CMP_GT))
+        return cv2.bitwise_or(cv2.bitwise_or(blue, green), red)
 
     def _learn(self, image: np.ndarray, time_s: float) -> None:
         if not self._first or time_s - self._first[-1][0] >= LEARN_S / LEARN_FRAMES:
@@ -85,11 +87,10 @@ class Background:
             self._mean /= 2
             np.subtract(high, low, out=self._deviation)
             np.maximum(self._deviation, 2.0, out=self._deviation)
-            if len(self._first) < LEARN_FRAMES:
-                # In few frames a pixel may be alike by chance, and the belt's grain would pass for things ever after:
-                # none is surer than those around it, and all are less sure than of many frames
-                np.maximum(self._deviation, cv2.blur(self._deviation, (AROUND_PX, AROUND_PX)), out=self._deviation)
-                self._deviation *= LEARN_FRAMES / len(self._first)
+            # A pixel may be alike by chance, and the belt's grain would pass for things: none is surer than those
+            # around it, and of few frames all are less sure than of many
+            np.maximum(self._deviation, cv2.blur(self._deviation, (AROUND_PX, AROUND_PX)), out=self._deviation)
+            self._deviation *= max(1.0, LEARN_FRAMES / len(self._first))
             self._belt.fill(255)
             self._age_s.fill(0.0)
             self._first, self._last_s, self._flooded_since = [], time_s, None

@@ -14,7 +14,7 @@ from edge.gate.clusters import Clusters
 from edge.gate.every import Gate
 from edge.gate.item import Item
 from edge.gate.region import within
-from edge.gate.tracks import Crossing, Tracker
+from edge.gate.tracks import Crossing, Track, Tracker
 from edge.gate.views import Views
 
 log = logging.getLogger("scrapsort")
@@ -88,13 +88,33 @@ class BeltGate(Gate):
         self.crossings = []
         if self.mask is None:
             return []
-        found = blobs.find(self.mask, self.settings.direction, self.settings.min_area_px / self.scale ** 2)
-        self.crossings = self.tracker.offer(found, frame.captured_mono_s)
+        found = blobs.find(self.mask, self._small, self.settings.direction,
+                           self.settings.min_area_px / self.scale ** 2)
+        crossings = self.tracker.offer(found, frame.captured_mono_s)
         self._warn()
+        joined = self._join(crossings, frame.captured_mono_s)
+        self.crossings = [crossing for crossing, _ in joined]
         crossed = {crossing.track.number for crossing in self.crossings}
         self._views.keep([t for t in self.tracker.tracks if not t.handed_on or t.number in crossed], image,
                          frame.captured_mono_s, self._origin)
-        return [self._item(crossing, frame) for crossing in self.crossings]
+        return [self._item(crossing, several, frame) for crossing, several in joined]
+
+    def _join(self, crossings: List[Crossing], time_s: float) -> List[Tuple[Crossing, bool]]:
+        """What crosses, and whether it is several; pieces of one thing are handed on with the first of them."""
+        joined = []
+        absorbed: List[Track] = []
+        crossed = [crossing.track for crossing in crossings]
+        for crossing in crossings:
+            if crossing.track in absorbed:
+                continue
+            near = [track for track in self.tracker.tracks if track is not crossing.track and track not in absorbed
+                    and track.seen_s == time_s and (not track.handed_on or track in crossed)]
+            pieces = self._clusters.pieces(crossing.track, near)
+            for piece in pieces:
+                piece.handed_on = True
+            absorbed += pieces + [crossing.track]
+            joined.append((crossing, bool(pieces) or self._clusters.is_one(crossing.track)))
+        return joined
 
     def _warn(self) -> None:
         """Say what cannot be sorted: once that the frames are too few, and of long things at 1, 2, 4, 8 and so on."""
@@ -113,9 +133,8 @@ class BeltGate(Gate):
         speed = self.tracker.speed
         return max(STUCK_S, 1.5 * self.tracker.length / speed) if speed else 2.5 * STUCK_S
 
-    def _item(self, crossing: Crossing, frame: Frame) -> Item:
+    def _item(self, crossing: Crossing, several: bool, frame: Frame) -> Item:
         speed = self.speed_mps  # before it is known, this thing's own is the best there is
         if not speed and self.settings.pixels_per_metre:
             speed = crossing.speed * self.scale / self.settings.pixels_per_metre
-        return Item(frame, self._views.take(crossing.track), crossing.line_s, speed,
-                    self._clusters.is_one(crossing.track))
+        return Item(frame, self._views.take(crossing.track), crossing.line_s, speed, several)

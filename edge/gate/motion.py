@@ -47,8 +47,6 @@ class Motion(NamedTuple):
     direction: str  # right, left, up or down
     askew_deg: float  # how far the way of things is from that
     speed: float  # pixels a second
-    votes: int  # pairs of blobs that say so
-    agreed: float  # of all pairs the share that says so
     region: Tuple[float, float, float, float]  # x, y, width and height
     least_area: float  # of the things that move; one in ten is smaller
 
@@ -69,7 +67,6 @@ class MotionFinder:
         self._before: Deque[Tuple[float, List[Box]]] = deque()
         self._votes: List[Vote] = []
         self._seen, self._rng = 0, np.random.RandomState(0)
-        self.foreign = 0  # frames in which anything was seen on the empty picture
 
     def offer(self, image: np.ndarray, time_s: float) -> None:
         """image: (h, w, 3) uint8 BGR, all of one size."""
@@ -85,7 +82,6 @@ class MotionFinder:
             self._before.clear()
             return
         boxes = self._boxes(mask)
-        self.foreign += bool(boxes)
         for lag_s in LAGS_S:
             then = next((one for one in reversed(self._before) if time_s - one[0] >= max(lag_s, 1e-6)), None)
             if then is not None and time_s - then[0] < 1.5 * lag_s + 1.0:
@@ -131,8 +127,7 @@ class MotionFinder:
         agree = [np.hypot(*(velocity - one).T) < within for one, within in zip(velocity, np.minimum(slack, np.hypot(
             velocity[:, 0], velocity[:, 1]) / 2))]
         best = max(agree, key=np.count_nonzero)
-        count = int(np.count_nonzero(best))
-        if count < LEAST_VOTES:
+        if np.count_nonzero(best) < LEAST_VOTES:
             return None
         vx, vy = (float(value) for value in np.median(velocity[best], axis=0))
         sideways = abs(vx) >= abs(vy)
@@ -140,8 +135,8 @@ class MotionFinder:
         askew = math.degrees(math.atan2(min(abs(vx), abs(vy)), max(abs(vx), abs(vy))))
         agreed = [vote for vote, fine in zip(chosen, best) if fine]
         least_area = float(np.percentile([vote.after.area for vote in agreed], 10))
-        return Motion(direction, askew, math.hypot(vx, vy), count, count / len(chosen),
-                      self._region(agreed, sideways), least_area).scaled((self._scale, self._scale))
+        return Motion(direction, askew, math.hypot(vx, vy), self._region(agreed, sideways),
+                      least_area).scaled((self._scale, self._scale))
 
     def _region(self, votes: Sequence[Vote], sideways: bool) -> Tuple[float, float, float, float]:
         """The upright rectangle in which those things were seen, with a margin, in watched pixels."""
@@ -150,8 +145,9 @@ class MotionFinder:
         covered = np.zeros((height, width), np.float32)
         for box in boxes:
             covered[int(box.y):int(box.y + box.h), int(box.x):int(box.x + box.w)] += 1
-        # What a few pairs alone say is chance
-        sure = covered > max(1.0, 0.03 * float(covered.max()))
+        # What a few pairs alone say is chance, unless no place has more: of few frames, things lie side by side in them
+        most = float(covered.max())
+        sure = covered > max(1.0, 0.03 * most) if most > 1 else covered > 0
         rows, columns = (np.flatnonzero(sure.any(axis)) for axis in (1, 0))
         along = float(np.median([box.w if sideways else box.h for box in boxes]))
         across = float(np.median([box.h if sideways else box.w for box in boxes])) * MARGIN

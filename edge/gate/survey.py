@@ -164,8 +164,8 @@ def doubts(found: Survey, askew_deg: float, measured_length: bool) -> Iterator[s
         yield ("things of several lengths passed, {:.0f} to {:.0f} px: for pixels_per_metre let only the one of known "
                "length pass".format(min(found.lengths), max(found.lengths)))
     if found.relearned:
-        yield "the light changed, or the region was covered, {} times: what passed then is not counted".format(
-            found.relearned)
+        yield "the light changed, or the region was covered, {}: what passed then is not counted".format(
+            "once" if found.relearned == 1 else "{} times".format(found.relearned))
     elif found.gains[1] > GAIN * found.gains[0]:
         yield "the light changes by a factor of {:.1f}: shade the belt, and fix the camera's exposure".format(
             found.gains[1] / found.gains[0])

@@ -7,7 +7,7 @@ import numpy as np
 
 from edge.gate.blobs import Blob
 
-KEEP_POINTS = 48
+KEEP_POINTS, FIT_POINTS = 48, 36  # places of a thing that are kept, and the latest of these that a line goes through
 FORGET_S = 0.4  # a track that is seen nowhere for so long is gone
 LEAST_POINTS = 3  # seen whole at least so often before it counts
 LEAST_TRAVEL = 0.04  # share of the view that it must have moved along
@@ -48,8 +48,8 @@ class Track:
         self.start = self.stood_at = blob.middle
         self.first, self.sightings, self.longest = blob, 0, 0.0  # pixels, while it was whole
         self.entered = False  # it was not in view before: no part of another, and nothing that crossed before
-        self.necks: List[float] = []
-        self.areas: List[float] = []
+        self.parted: List[float] = []  # of each time when it was whole, as its blob's, ...
+        self.lengths: List[float] = []  # ... and its longer side
         self.add(blob, time_s, False, 0.0)
 
     def add(self, blob: Blob, time_s: float, merged: bool, speed: float) -> None:
@@ -65,9 +65,9 @@ class Track:
         if blob.whole:
             self.whole_seen += 1
             self.longest = max(self.longest, blob.front - blob.back)
-            if len(self.necks) < KEEP_POINTS:
-                self.necks.append(blob.neck)
-                self.areas.append(blob.area)
+            if len(self.parted) < KEEP_POINTS:
+                self.parted.append(blob.parted)
+                self.lengths.append(max(blob.rectangle[1]) + 1)
 
     def _watch_for_standstill(self, speed: float) -> None:
         """Forget where it was before and while it stood: a straight line goes through the rest alone."""
@@ -87,7 +87,7 @@ class Track:
     def line(self) -> Optional[Tuple[float, float]]:
         """(speed in pixels a second, position at time 0 of the last point) by least squares over the latest points
         at which it was seen whole; None of fewer than two."""
-        latest = [p for p in self.points if p.whole][-36:]
+        latest = [p for p in self.points if p.whole][-FIT_POINTS:]
         if len(latest) < 2 or latest[-1].time_s <= latest[0].time_s:
             return None
         times = np.array([p.time_s - self.points[-1].time_s for p in latest])
@@ -150,8 +150,8 @@ class Tracker:
         """The tracks that have crossed the line with this frame's blobs."""
         self._measure_step(time_s)
         self._match(blobs, time_s)
-        crossings = []
         self._doubt_speed()
+        crossings = []
         for track in self.tracks:
             if not track.handed_on and self._has_crossed(track, time_s):
                 crossing = self._crossing(track)

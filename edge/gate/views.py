@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from typing import Deque, Dict, List, Tuple
+from typing import Deque, Dict, List, NamedTuple, Tuple
 
 import cv2
 import numpy as np
@@ -15,6 +15,15 @@ EDGE_PX, TRIM = 1.0, 0.015  # taken off each side of what fills its rectangle: t
 FILLED, MARGIN = 0.94, 0.1  # the share that counts as filled; what fills less is cut square, with a margin
 
 
+class _View(NamedTuple):
+    """A view that is kept."""
+
+    middle: float  # of the thing along the belt, in pixels of the reduced picture
+    over: bool  # turned by half a turn more
+    buffer: np.ndarray
+    size: Tuple[int, int]  # height and width
+
+
 class Views:
     """Keeps the latest few views of each track. The arrays that take hands out live until the next call of keep."""
 
@@ -23,7 +32,7 @@ class Views:
         self._count, self._apart, self._scale = count, APART * length, scale
         self._free: List[np.ndarray] = [np.empty(MOST_PX * MOST_PX * 3, np.uint8)
                                         for _ in range((count + 1) * most_tracks)]
-        self._kept: Dict[int, Deque[Tuple[float, np.ndarray, Tuple[int, int]]]] = {}
+        self._kept: Dict[int, Deque[_View]] = {}
         self._lent: List[np.ndarray] = []
 
     def keep(self, tracks: List[Track], image: np.ndarray, time_s: float, origin: Tuple[int, int]) -> None:
@@ -35,27 +44,31 @@ class Views:
         self._lent = []
         alive = {track.number for track in tracks}
         for number in [number for number in self._kept if number not in alive]:
-            self._free += [buffer for _, buffer, _ in self._kept.pop(number)]
+            self._free += [view.buffer for view in self._kept.pop(number)]
         for track in tracks:
             point = track.points[-1]
             if point.time_s != time_s or not point.whole or (track.handed_on and track.number in self._kept):
                 continue  # what crosses in the first frame that shows it whole has this one view
             kept = self._kept.setdefault(track.number, deque())
-            if kept and abs(point.middle - kept[-1][0]) < self._apart:
+            if kept and abs(point.middle - kept[-1].middle) < self._apart:
                 continue
+            # Which end is up nobody knows: every other view shows it the other way round, and networks err on one alone
+            over = bool(kept) and not kept[-1].over
             if len(kept) == self._count:
-                self._free.append(kept.popleft()[1])
+                self._free.append(kept.popleft().buffer)
             if self._free:
                 buffer = self._free.pop()
-                kept.append((point.middle, buffer, self._cut(track, image, origin, buffer)))
+                kept.append(_View(point.middle, over, buffer, self._cut(track, image, origin, over, buffer)))
 
     def take(self, track: Track) -> Tuple[np.ndarray, ...]:
-        """The views of a track that is handed on, (h, w, 3) uint8 BGR each, the longer side upright."""
+        """The views of a track that is handed on, (h, w, 3) uint8 BGR each, the longer side upright, each turned by
+        half a turn against the one before."""
         kept = self._kept.pop(track.number, deque())
-        self._lent += [buffer for _, buffer, _ in kept]
-        return tuple(buffer[:h * w * 3].reshape(h, w, 3) for _, buffer, (h, w) in kept)
+        self._lent += [view.buffer for view in kept]
+        return tuple(view.buffer[:view.size[0] * view.size[1] * 3].reshape(view.size + (3,)) for view in kept)
 
-    def _cut(self, track: Track, image: np.ndarray, origin: Tuple[int, int], buffer: np.ndarray) -> Tuple[int, int]:
+    def _cut(self, track: Track, image: np.ndarray, origin: Tuple[int, int], over: bool,
+             buffer: np.ndarray) -> Tuple[int, int]:
         """Turn the rectangle around the thing upright into the buffer; returns its height and width."""
         (x, y), (width, height), angle = track.blob.rectangle
         if width > height:  # photographs of items are mostly taken upright, so that is what networks know
@@ -68,7 +81,7 @@ class Views:
         x, y = (x + 0.5) * self._scale - 0.5 + origin[0], (y + 0.5) * self._scale - 0.5 + origin[1]
         shrink = min(1.0, MOST_PX / max(width, height))
         out_w, out_h = max(8, int(width * shrink)), max(8, int(height * shrink))
-        angle = (angle + 90.0) % 180.0 - 90.0  # never upside down by more than a quarter
+        angle = (angle + 90.0) % 180.0 - 90.0 + 180.0 * over
         cos, sin = math.cos(math.radians(angle)) / shrink, math.sin(math.radians(angle)) / shrink
         matrix = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])  # from the crop to the frame
         matrix[:, 2] = np.array([x, y]) - matrix[:, :2].dot([(out_w - 1) / 2, (out_h - 1) / 2])

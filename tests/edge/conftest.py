@@ -114,6 +114,21 @@ def shipped():
     return Bundle(SHIPPED)
 
 
+@pytest.fixture
+def benchmark(monkeypatch, capsys):
+    """benchmark(*words) runs `python3 -m benchmarks …` here; its exit code, output and errors."""
+    from benchmarks.__main__ import main
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["benchmarks"] + [str(word) for word in words])
+        try:
+            code = main()
+        except SystemExit as ended:  # argparse
+            code = ended.code
+        return (code,) + tuple(capsys.readouterr())
+    return run
+
+
 # ---------------------------------------------------------------- journal
 
 @pytest.fixture

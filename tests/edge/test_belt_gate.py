@@ -13,8 +13,9 @@ from edge.frames.belt_layout import Travel
 from edge.frames.simulated_belt import Options, SimulatedCamera
 from edge.gate import EveryFrame, Interval, open_gate
 from edge.gate.belt import BeltGate
-from edge.gate.blobs import find, neck_of
-from edge.gate.clusters import NARROW
+from edge.gate.blobs import Blob, find
+from edge.gate.clusters import LEAST_LENGTHS, PARTED, Clusters
+from edge.gate.parts import best_cut, outline_of, parted
 from edge.settings import Gate, Settings, Source
 
 FAST = Options(width=960, height=540, fps=30.0, pace="fast")
@@ -121,10 +122,23 @@ def test_an_empty_belt_that_few_frames_showed_is_no_thing(seed):
     assert len(foreign) > 50 and max(foreign) < 0.02, max(foreign)
 
 
-def test_views_show_the_item_upright_and_nothing_but_it(tiles):
+@pytest.mark.parametrize("seed", [22, 102])
+def test_an_empty_belt_that_was_just_learned_is_no_thing(seed):
+    """Belts with blotches, of which the first two seconds show too few to know each pixel well."""
+    truth, foreign, gate = [], [], BeltGate(Gate(direction="right"))
+    camera = SimulatedCamera("", Options(seed=seed, speed=1.5, pace="fast"), on_item=truth.append)
+    while not truth:
+        mono_s, image = camera.read(threading.Event())
+        if not truth:
+            assert gate.offer(Frame("", "", image, None, mono_s, 0.0, 0.0)) == []
+            foreign += [(gate.mask > 0).mean()] if gate.mask is not None else []
+    assert len(foreign) > 20 and max(foreign) < 0.004, max(foreign)
+
+
+def test_views_show_the_item_upright_one_way_or_the_other_and_nothing_but_it(tiles):
     truth, items, _ = watch(tiles, FAST._replace(items=12, noise=0.0, drift=0.0, seed=11))
     assert len(items) == 12
-    unlike, shapes = [], []
+    unlike, shapes, over, turns = [], [], [], []
     for true, item in zip(truth, items):
         whole = cv2.imread(true.source)
         for view in item.views:
@@ -132,8 +146,12 @@ def test_views_show_the_item_upright_and_nothing_but_it(tiles):
             shapes.append(view.shape[0] / view.shape[1])
             small = cv2.resize(view, (30, 40), interpolation=cv2.INTER_AREA).astype(int)
             upright = cv2.resize(np.rot90(whole), (30, 40), interpolation=cv2.INTER_AREA).astype(int)
-            unlike.append(min(np.abs(small - one).mean() for one in (upright, upright[::-1, ::-1])))
+            ways = [np.abs(small - one).mean() for one in (upright, upright[::-1, ::-1])]
+            unlike.append(min(ways))
+            over.append(ways[0] > ways[1])
+        turns += [a != b for a, b in zip(over[-len(item.views):], over[-len(item.views) + 1:])]
     assert np.median(shapes) == pytest.approx(160 / 120.0, rel=0.03)
+    assert len(turns) > 12 and np.mean(turns) > 0.8  # each view the other way round than the one before
     assert np.mean(np.array(unlike) < 15) > 0.75, unlike  # a tile with a dark side is cut as what it seems to be
 
 
@@ -240,26 +258,129 @@ def shape(*rectangles):
     return mask
 
 
-@pytest.mark.parametrize("word, mask, narrow", [
-    ("one box", shape((10, 10, 60, 40)), False),
-    ("a bottle: body and neck", shape((10, 20, 50, 40), (60, 32, 30, 16)), False),
-    ("two boxes at their corners", shape((10, 10, 40, 30), (46, 36, 40, 30)), True),
-    ("two boxes on a bridge", shape((5, 10, 40, 40), (45, 25, 8, 8), (53, 10, 40, 40)), True),
-    ("a thin strip", shape((5, 10, 100, 6)), False),
+def painted(*rectangles):
+    """Two things in two colours: the last rectangle has the second one."""
+    picture = np.full((80, 120, 3), 40, np.uint8)
+    for number, (x, y, w, h) in enumerate(rectangles):
+        picture[y:y + h, x:x + w] = (30, 200, 60) if number < len(rectangles) - 1 else (200, 60, 160)
+    return picture
+
+
+ONE_BOX, CORNERS, BRIDGE = [(10, 10, 60, 40)], [(10, 10, 40, 30), (46, 36, 40, 30)], [(5, 10, 40, 40), (45, 25, 8, 8),
+                                                                                    (53, 10, 40, 40)]
+BESIDE, BOTTLE = [(10, 10, 30, 50), (40, 30, 40, 40)], [(10, 20, 50, 40), (60, 32, 30, 16)]
+
+
+@pytest.mark.parametrize("word, rectangles, colours, several", [
+    ("one box", ONE_BOX, ONE_BOX, False),
+    ("a box of two colours", ONE_BOX, [(10, 10, 30, 40), (40, 10, 30, 40)], False),
+    ("two boxes at their corners", CORNERS, CORNERS, True),
+    ("two boxes on a bridge", BRIDGE, BRIDGE, True),
+    ("two boxes side by side", BESIDE, BESIDE, True),
+    ("one thing with two dents, of one colour", BESIDE, [(0, 0, 120, 80)], False),
+    ("a bottle with a cap", [(10, 20, 50, 40), (60, 36, 8, 8)], [(10, 20, 50, 40), (60, 36, 8, 8)], False),
+    ("a thin strip", [(5, 10, 100, 6)], [(5, 10, 50, 6), (55, 10, 50, 6)], False),
 ])
-def test_a_neck_tells_two_bodies(word, mask, narrow):
-    assert (neck_of(mask) < NARROW) == narrow
-    assert neck_of(mask) == pytest.approx(neck_of(np.ascontiguousarray(mask.T)), abs=0.05)
+def test_dents_and_colours_tell_two_things(word, rectangles, colours, several):
+    mask, picture = shape(*rectangles), painted(*colours)
+    assert (parted(outline_of(mask), picture) > PARTED) == several
+    turned = [np.ascontiguousarray(one.swapaxes(0, 1)) for one in (mask, picture)]
+    assert parted(outline_of(turned[0]), turned[1]) == pytest.approx(parted(outline_of(mask), picture), abs=0.02)
+
+
+def test_a_heap_of_scraps_has_dents_wherever_it_is_cut():
+    star = np.zeros((80, 120), np.uint8)
+    for angle in np.arange(5) * 2 * np.pi / 5:
+        cv2.line(star, (60, 40), (int(60 + 34 * np.cos(angle)), int(40 + 34 * np.sin(angle))), 255, 9)
+    picture = np.where(np.arange(120)[None, :, None] < 60, (30, 200, 60), (200, 60, 160)).astype(np.uint8
+                                                                                                ).repeat(80, axis=0)
+    cut = best_cut(outline_of(star))
+    assert cut.gain > 0.1 and cut.filled < 0.75 and parted(outline_of(star), picture) < PARTED
+
+
+def test_an_outline_has_no_whiskers_but_thin_things_and_bridges_stay():
+    whiskers = outline_of(shape((20, 20, 40, 30), (60, 30, 30, 2), (40, 50, 3, 20)))
+    x, y, w, h = cv2.boundingRect(whiskers)
+    assert (x, y) == (20, 20) and 40 <= w <= 41 and 30 <= h <= 31
+    assert cv2.boundingRect(outline_of(shape((5, 10, 100, 3)))) == (5, 10, 100, 3)
+    assert cv2.boundingRect(outline_of(shape(*CORNERS))) == (10, 10, 76, 56)
+    assert cv2.boundingRect(outline_of(shape((0, 0, 120, 80)))) == (0, 0, 120, 80)  # up to the picture's end
+
+
+class Passed:
+    """What Clusters looks at of a track: a thing that lies at a place along and across the belt."""
+
+    def __init__(self, length, looks=0.0, at=(100.0, 50.0), width=10.0, merged=0):
+        self.lengths, self.parted, self.merged_seen, self.points = [length] * 3, [looks] * 3, merged, [None] * 7
+        (x, y), half = at, (length - 1) / 2
+        self.blob = Blob(x + half, x - half, y - width / 2, y + width / 2, length * width, looks,
+                         (at, (length - 1, width - 1), 0.0), 1.0, True)
+
+
+def seen(lengths):
+    clusters = Clusters()
+    for length in lengths:
+        clusters.is_one(Passed(length))
+    return clusters
+
+
+LENGTHS = [40, 44, 48, 52, 56, 60] * 4
+
+
+def test_what_is_longer_than_one_thing_may_be_is_several_and_looks_help():
+    assert not seen(LENGTHS).is_one(Passed(62)) and seen(LENGTHS).is_one(Passed(90))
+    assert seen(LENGTHS).is_one(Passed(56, looks=1.1 * PARTED)) and seen(LENGTHS).is_one(Passed(40, merged=5))
+    assert seen(LENGTHS).is_one(Passed(40, looks=3 * PARTED)) and not seen(LENGTHS).is_one(Passed(40, looks=2 * PARTED))
+    assert not seen(LENGTHS).is_one(Passed(50, looks=0.7 * PARTED))
+    assert seen(LENGTHS).is_one(Passed(66, looks=0.7 * PARTED)) and not seen(LENGTHS).is_one(Passed(66))
+    assert not seen(LENGTHS[:LEAST_LENGTHS - 1]).is_one(Passed(200))  # nothing is usual yet
+    assert seen([10, 20, 40, 80] * 6).is_one(Passed(400)) and not seen([10, 20, 40, 80] * 6).is_one(Passed(90))
+
+
+def test_what_becomes_longer_from_now_on_is_soon_usual_but_clusters_are_not():
+    clusters = seen(LENGTHS)
+    assert [clusters.is_one(Passed(100)) for _ in range(40)][-1] is False
+    clusters = seen(LENGTHS)
+    assert all(clusters.is_one(Passed(100, looks=2 * PARTED)) for _ in range(60)) and clusters.is_one(Passed(90))
+
+
+@pytest.mark.parametrize("word, one, other, pieces", [
+    ("rims beside each other", Passed(50, at=(100.0, 50.0)), Passed(48, at=(102.0, 72.0)), True),
+    ("a rim just ahead of the rest", Passed(12, at=(100.0, 50.0)), Passed(50, at=(67.0, 50.0)), True),
+    ("a short one ahead of a usual one", Passed(12, at=(100.0, 50.0)), Passed(50, at=(60.0, 50.0)), False),
+    ("two short ones, one behind the other", Passed(20, at=(100.0, 50.0)), Passed(20, at=(74.0, 50.0)), True),
+    ("two short ones, far from each other", Passed(20, at=(100.0, 50.0)), Passed(20, at=(40.0, 50.0)), False),
+    ("usual ones, one behind the other", Passed(45, at=(100.0, 50.0)), Passed(45, at=(50.0, 50.0)), False),
+    ("beside each other, on two lanes", Passed(50, at=(100.0, 20.0)), Passed(50, at=(100.0, 95.0)), False),
+])
+def test_pieces_of_one_thing_are_known_by_what_is_usual(word, one, other, pieces):
+    assert seen(LENGTHS).pieces(one, [other]) == ([other] if pieces else [])
+    assert Clusters().pieces(one, [other]) == []
+
+
+def test_a_clear_thing_of_which_two_rims_are_seen_is_one_item_and_goes_to_review():
+    def frames():
+        for number in range(80 + 170):
+            image = np.full((160, 320, 3), 50, np.uint8)
+            for thing in range(10):
+                front = 12 * (number - 80) - 180 * thing
+                for row, rows, behind in ((40, 50, 0),) if thing < 8 else ((40, 6, 0), (82, 6, 14)):
+                    image[row:row + rows, max(0, front - behind - 50):max(0, front - behind)] = 190
+            yield Frame("", "", image, None, number / 30.0, 0.0, 0.0)
+    gate = BeltGate(Gate(direction="right", min_area_px=100))
+    items = [item for frame in frames() for item in gate.offer(frame)]
+    assert [item.cluster for item in items] == [False] * 8 + [True] * 2
 
 
 def test_blobs_are_measured_in_the_direction_of_travel():
     mask = shape((10, 20, 30, 12), (119, 0, 1, 70))
+    picture = np.zeros(mask.shape + (3,), np.uint8)
     for direction, expected in (("right", (40, 10, 20, 32)), ("left", (110, 80, 20, 32)), ("down", (32, 20, 10, 40)),
                                 ("up", (60, 48, 10, 40))):
-        inside = [blob for blob in find(mask, direction, 100) if blob.area < 1000]
+        inside = [blob for blob in find(mask, picture, direction, 100) if blob.area < 1000]
         assert [(blob.front, blob.back, blob.low, blob.high) for blob in inside] == [expected] and inside[0].whole
-    assert [blob.whole for blob in find(mask, "right", 10)] == [False, True]
-    assert find(mask, "right", 100)[0].area == pytest.approx(360, rel=0.05)
+    assert [blob.whole for blob in find(mask, picture, "right", 10)] == [False, True]
+    assert find(mask, picture, "right", 100)[0].area == pytest.approx(360, rel=0.05)
 
 
 @pytest.mark.parametrize("settings, kind", [

@@ -46,8 +46,8 @@ def test_the_commands_of_the_readme_work_in_their_order(tmp_path):
         if words[0] == "scrapsort":
             words = [sys.executable, "-m", "edge"] + words[1:]
         elif words[:3] == ["python3", "-m", "benchmarks"]:
-            quick = {"latency": ["--items", "4"], "pipeline": ["--items", "8", "--runs", "1"], "accuracy": [],
-                     "belt": ["--items", "6", "--speed", "1.5", "--touching", "0"]}
+            quick = {"latency": ["--items", "4", "--seconds", "0"], "pipeline": ["--items", "8", "--runs", "1"],
+                     "accuracy": [], "belt": ["--items", "6", "--speed", "1.5", "--touching", "0"]}
             if words[3] == "pipeline" and not has_pillow():
                 print("left out: {} needs Pillow, which is not installed here".format(command))
                 continue

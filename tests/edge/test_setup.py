@@ -267,3 +267,16 @@ def test_a_clip_that_cannot_be_written_says_so(tiles, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2.VideoWriter, "isOpened", lambda self: False, raising=False)
     with pytest.raises(OutputError, match="cannot write such a clip"):
         setup.propose(Belt(tiles, WIDE._replace(seed=39)), Settings(), 8.0, str(tmp_path / "a.avi"))
+
+
+def test_things_of_which_no_two_sightings_share_a_place_have_a_region_too():
+    finder = MotionFinder()
+    for number in range(40):
+        finder.offer(np.full((320, 320, 3), 40, np.uint8), number / 10.0)
+    for lane in range(13):  # one thing in each, seen twice
+        for sighting in range(2):
+            image = np.full((320, 320, 3), 40, np.uint8)
+            image[4 + 24 * lane:20 + 24 * lane, 60 + 90 * sighting:84 + 90 * sighting] = 200
+            finder.offer(image, 8.0 + 4.0 * lane + sighting / 10.0)
+    motion = finder.motion()
+    assert motion.direction == "right" and motion.region[3] > 280

@@ -193,3 +193,28 @@ def test_a_name_that_is_no_text(tmp_path):
 def test_options_are_parsed():
     assert parse("sim:/a/b?speed=1.5&seed=7") == ("/a/b", Options(speed=1.5, seed=7))
     assert parse("sim:") == ("", Options())
+
+
+def test_drawn_items_that_are_said_to_touch_lie_over_each_other():
+    camera = SimulatedCamera("", Options(seed=4, items=40, touching=0.5, pace="fast", fps=5.0, width=640, height=360))
+    view, checked = camera.view, []
+    stop, last = threading.Event(), None
+    while camera.read(stop) is not None:
+        for item in camera._items:
+            if item.touching and last is not None and item.number == last.number + 1:
+                covers = []
+                for one in (last, item):
+                    cover = np.zeros((view.across_px, 2 * view.along_px), np.uint8)
+                    taken = (camera._sprite(one).through.min(axis=2) < 0.95).astype(np.uint8)
+                    x, y = (int(round(middle - side / 2)) for middle, side in zip(
+                        camera._scene.position(one, last.along_m), taken.shape[::-1]))
+                    left, top = max(0, -x - view.along_px), max(0, -y)
+                    part = taken[top:, left:]
+                    place = cover[y + top:y + top + part.shape[0],
+                                  x + left + view.along_px:x + left + view.along_px + part.shape[1]]
+                    place[:] = part[:place.shape[0], :place.shape[1]]
+                    covers.append(cover)
+                checked.append(int((covers[0] & covers[1]).sum()))
+            if last is None or item.number > last.number:
+                last = item
+    assert len(checked) >= 12 and min(checked) > 0, checked

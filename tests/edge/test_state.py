@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 
 import pytest
 from helpers import scrapsort, until
@@ -162,3 +163,12 @@ def test_the_lock_of_another_users_run_may_be_asked_about(tmp_path, monkeypatch)
         monkeypatch.setattr(lock, "open", refusing, raising=False)
         assert lock.holder(str(tmp_path)) == os.getpid()
     assert lock.holder(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("silent_s, expected", [(5.0, 0), (45.0, 0), (75.0, 1), (-3600.0, 0)])
+def test_a_run_that_is_not_heard_of_is_not_well(tmp_path, clock, silent_s, expected):
+    folder, clock.wall = str(tmp_path), time.time() - silent_s
+    with StateLock(folder):
+        State(status_path(folder, {}), clock).close()
+        code, out, _ = status(folder)
+    assert code == expected and ("nothing was heard of the run" in out) == bool(expected)

@@ -87,8 +87,8 @@ def made(tmp_path_factory):
            oof=at / "folds" / "oof.npz", license_text="made up & drawn")
     shutil.copytree(at / "plain", at / "bundle")
     _finished(at / "bundle", at / "run", data, split, oof)
-    subprocess.run([sys.executable, "-m", "benchmarks", "latency", "--items", "2", "--bundle", str(at / "bundle"),
-                    "-o", str(at / "latency.json")], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "benchmarks", "latency", "--items", "2", "--seconds", "0", "--bundle",
+                    str(at / "bundle"), "-o", str(at / "latency.json")], cwd=ROOT, check=True, capture_output=True)
     shutil.copytree(data / "test", at / "plant")
     return SimpleNamespace(at=at, data=data, split=split, oof=oof)
 

@@ -49,6 +49,14 @@ class Words:
         return latest or otherwise
 
 
+def make_builder(trt: Any, words: Words) -> Any:
+    """TensorRT's builder. Raises BackendError where it makes none, as without a GPU."""
+    try:
+        return trt.Builder(words.logger)
+    except TypeError:  # so pybind11 says that there is none
+        raise BackendError("TensorRT makes no builder: {}".format(words.why("is there a GPU?")))
+
+
 class Engine:
     """A deserialised plan with one execution context. Lives on the thread of its CUDA context."""
 
@@ -56,7 +64,10 @@ class Engine:
         """Raises BackendError when TensorRT does not take the plan."""
         self._words = Words(trt)
         self._trt = trt
-        runtime = trt.Runtime(self._words.logger)
+        try:
+            runtime = trt.Runtime(self._words.logger)
+        except TypeError:  # so pybind11 says that there is none
+            raise BackendError("TensorRT makes no runtime: {}".format(self._words.why("is there a GPU?")))
         if dla_core is not None:
             runtime.DLA_core = dla_core
         engine = runtime.deserialize_cuda_engine(plan)

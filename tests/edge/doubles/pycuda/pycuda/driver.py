@@ -94,7 +94,7 @@ def get_version():
 def mem_get_info():
     """Free and total bytes."""
     _need_context("cuMemGetInfo")
-    return (2 << 30, 4 << 30)
+    return ((2 << 30) - sum(nbytes for _, nbytes in _live.values()), 4 << 30)
 
 
 class Context:

@@ -8,6 +8,8 @@ import tensorrt_core as core  # noqa: E402  # after its folder is on the path
 
 __version__ = "11.4.0.106"
 
+IHostMemory = core.HostMemory
+
 
 class ILogger:
     """What a user's logger derives from."""

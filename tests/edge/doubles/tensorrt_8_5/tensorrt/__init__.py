@@ -8,6 +8,8 @@ import tensorrt_core as core  # noqa: E402  # after its folder is on the path
 
 __version__ = "8.5.2.2"
 
+IHostMemory = core.HostMemory
+
 
 class ILogger:
     """What a user's logger derives from."""

@@ -21,6 +21,8 @@ LINES = ((3, 6), (3, 8), (3, 10), (3, 12))  # Python lines that requirements/ pi
 JETSON = "/etc/nv_tegra_release"
 # Needed: without one of them nothing is sorted. What else the pins name is for outputs that not everybody has
 NEEDED = ("numpy", "onnxruntime", "opencv-python-headless", "tomli")
+# Of the pins only these import anything besides; what else they declare is for parts that nothing here uses
+NEEDS = {("pymodbus", "2.5.3"): ("six==1.16.0", "pyserial==3.5")}
 NOT_HERE = ("pip", "setuptools", "wheel", "pycuda")  # for building, or built here
 OLDEST_OPENCV = (4, 1)
 LOOK = "import {0}; print({0}.__version__)"
@@ -136,7 +138,8 @@ class Environment:
         pins = dict(self.pins)
         runtime = self._wheel("onnxruntime", pins.pop("onnxruntime"))
         has = of_system("numpy")
-        if has and serves(has, lowest_numpy(runtime)):
+        # TensorRT and OpenCV of a JetPack want no newer one than its pin
+        if has and serves(has, lowest_numpy(runtime)) and not (self.jetson and numbers(has) > numbers(pins["numpy"])):
             say("NumPy {} is the system's".format(has))
             pinned = has
         else:
@@ -176,11 +179,18 @@ class Environment:
         how = ["wheel", "--no-deps", "-w"] if name == "Jetson.GPIO" else ["download", "--no-deps", "--only-binary=:all:",
                                                                          "-d"]
         run(self._pip() + how + [self.cache, "{}=={}".format(name, version)], "pip")
+        for needed in NEEDS.get((name, version), ()):
+            run(self._pip() + ["download", "--no-deps", "--only-binary=:all:", "-d", os.path.join(self.cache, "extra"),
+                               needed], "pip")
         return self._wheel(name, version, False)
 
     def _pip(self):
         """A pip that can be run, one for today's wheels."""
         os.makedirs(self.cache, exist_ok=True)
+        for folder in self.folders:
+            for path in files(os.path.join(folder, "build")):  # of a prepared archive
+                if os.path.basename(path).startswith("pip-"):
+                    return [sys.executable, os.path.join(path, "pip"), "--disable-pip-version-check"]
         pip = [sys.executable, "-m", "pip"]
         if subprocess.call(pip + ["--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
             folder = os.path.join(self.cache, "pip")
@@ -211,13 +221,15 @@ class Environment:
         if not os.path.exists(nvcc):
             raise SetupError("pycuda needs CUDA's compiler; run: sudo apt-get install nvidia-jetpack")
         cuda = os.path.dirname(os.path.dirname(os.path.realpath(nvcc)))
-        sources = [one for folder in self.folders for one in files(folder, ".tar.gz") if "pycuda-" + pin in one]
+        sources = [one for folder in self.folders for one in files(os.path.join(folder, "build"), ".tar.gz")
+                   if "pycuda-" + pin in one]
         say("compiling pycuda {} ...".format(pin))
         environ = dict(os.environ, CUDA_ROOT=cuda, PATH=os.path.join(cuda, "bin") + ":" + os.environ.get("PATH", ""),
                        OPENBLAS_CORETYPE="ARMV8")
         with tempfile.TemporaryDirectory() as folder:
             run(self._pip() + ["wheel", "-w", folder] + (
-                ["--no-index", "--find-links", os.path.dirname(sources[0]), sources[0]] if sources else
+                ["--no-index", "--find-links", os.path.dirname(sources[0]), "--find-links",
+                 os.path.dirname(os.path.dirname(sources[0])), sources[0]] if sources else
                 ["pycuda==" + pin]), "compiling pycuda", environ)
             os.makedirs(extra, exist_ok=True)
             for one in files(folder):
@@ -261,7 +273,7 @@ def read_pins(path):
 
 def of_system(module):
     """The version of the system's own numpy or cv2 for this Python; empty where there is none that can be imported."""
-    process = subprocess.Popen([sys.executable, "-s", "-c", LOOK.format(module)], stdout=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "-E", "-s", "-c", LOOK.format(module)], stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, env=dict(os.environ, OPENBLAS_CORETYPE="ARMV8")
                                if platform.machine() == "aarch64" else None)
     text = process.communicate()[0].decode("utf-8", "replace").strip()

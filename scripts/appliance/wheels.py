@@ -7,6 +7,8 @@ from collections import OrderedDict
 
 from appliance import environment
 
+PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+PYCUDA_NEEDS = ("pytools", "Mako", "MarkupSafe", "platformdirs", "appdirs", "siphash24", "typing_extensions")
 # Debian's names of processors, and wheels'
 MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 # python; glibc: wheels for a newer one are left out; jetson: whose pins, for OpenCV is JetPack's own
@@ -39,20 +41,39 @@ def pins(tree, python, jetson):
 def fetch(tree, folder, python, arch, jetson=False, glibc=(2, 28)):
     """Put the wheels for a Python such as 3.8 and a processor such as arm64 into folder. Raises WheelError."""
     os.makedirs(folder, exist_ok=True)
+    base = _download(python, arch, glibc)
+    for name, version in pins(tree, python, jetson):
+        what = "{} {} for Python {} on {}".format(name, version, python, arch)
+        if name == "Jetson.GPIO":  # comes as source alone, plain Python; JetPack has one of its own
+            command = PIP + ["wheel", "--no-deps", "-w", folder, "{}=={}".format(name, version)]
+        else:
+            command = base + ["--no-deps", "-d", folder, "{}=={}".format(name, version)]
+        _pip(command, name not in environment.NEEDED, what)
+        for needed in environment.NEEDS.get((name, version), ()):
+            _pip(base + ["--no-deps", "-d", os.path.join(folder, "extra"), needed], True, what)
+
+
+def fetch_pycuda(tree, folder, python, arch, glibc=(2, 28)):
+    """Put what pycuda is compiled from on a board without a network into FOLDER/build. Raises WheelError."""
+    path = os.path.join(tree, "requirements", "jetson-{}.txt".format(python))
+    found = environment.read_pins(path) if os.path.isfile(path) else {}
+    if "pycuda" not in found:
+        return
+    build, base = os.path.join(folder, "build"), _download(python, arch, glibc)
+    for name in ("pip", "setuptools", "wheel"):
+        _pip(base + ["--no-deps", "-d", build, "{}=={}".format(name, found[name])], False, name)
+    _pip(PIP + ["download", "--no-deps", "--no-binary=pycuda", "-d", build, "pycuda==" + found["pycuda"]], False, "pycuda")
+    _pip(base + ["-d", build] + list(PYCUDA_NEEDS), True, "what pycuda imports, for Python " + python)
+
+
+def _download(python, arch, glibc):
+    """pip's command that fetches wheels alone, for another Python and another processor."""
     machine, tag = MACHINES[arch], "cp" + python.replace(".", "")
     platforms = ["manylinux1_" + machine, "manylinux2010_" + machine, "manylinux2014_" + machine]
     platforms += ["manylinux_2_{}_{}".format(minor, machine) for minor in range(17, glibc[1] + 1)]
     abis = ["abi3", "none", tag + "m" if python in ("3.6", "3.7") else tag]
-    base = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--only-binary=:all:",
-            "--implementation=cp", "--python-version=" + python]
-    base += ["--platform=" + one for one in platforms + ["any"]] + ["--abi=" + one for one in abis]
-    for name, version in pins(tree, python, jetson):
-        if name == "Jetson.GPIO":  # comes as source alone, plain Python; JetPack has one of its own
-            command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-deps", "-w",
-                       folder, "{}=={}".format(name, version)]
-        else:
-            command = base + ["--no-deps", "-d", folder, "{}=={}".format(name, version)]
-        _pip(command, name not in environment.NEEDED, "{} {} for Python {} on {}".format(name, version, python, arch))
+    base = PIP + ["download", "--only-binary=:all:", "--implementation=cp", "--python-version=" + python]
+    return base + ["--platform=" + one for one in platforms + ["any"]] + ["--abi=" + one for one in abis]
 
 
 def _pip(command, optional, what):

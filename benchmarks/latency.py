@@ -53,15 +53,14 @@ def run(arguments: argparse.Namespace) -> Dict[str, Any]:
         "precisions": OrderedDict(), "failed": {}}
     print("{processor}, {cores} cores, Python {python}, ONNX Runtime {onnxruntime}, OpenCV {opencv}".format(
         **result["machine"]))
-    keywords = dict({"cuda_memory": arguments.memory} if arguments.memory else {},
-                    **({"state": state} if backend == "tensorrt" else {}))
+    memory = arguments.memory or settings.model.cuda_memory
     with tempfile.TemporaryDirectory(prefix="scrapsort-") as folder, Telemetry() as telemetry:
         paths = [found.path for found in list_pictures(arguments.source)] if arguments.source \
             else machine.draw_folder(folder)
         for precision in OrderedDict.fromkeys(wanted):
             try:
-                with open_classifier(bundle, backend, precision, **keywords) as classifier:
-                    result["precisions"][precision] = _measure(classifier, paths, arguments, telemetry)
+                with open_classifier(bundle, backend, precision, state, memory) as classifier:
+                    result["precisions"][precision] = _measure(classifier, paths, arguments, memory, telemetry)
             except (BackendError, BundleError) as error:  # the other precisions may be had
                 if len(wanted) == 1:
                     raise
@@ -72,12 +71,14 @@ def run(arguments: argparse.Namespace) -> Dict[str, Any]:
     return result
 
 
-def _measure(classifier: Any, paths: List[str], arguments: argparse.Namespace, telemetry: Telemetry) -> Dict[str, Any]:
+def _measure(classifier: Any, paths: List[str], arguments: argparse.Namespace, memory: str,
+             telemetry: Telemetry) -> Dict[str, Any]:
     """One precision: the steady load, then the ways in turn; prints both."""
     bundle: Bundle = classifier.bundle
     values: Dict[str, Any] = {
         "backend": classifier.backend, "device": classifier.device, "role": classifier.role,
-        "precision": classifier.precision, "sha256": bundle.files[classifier.role].sha256, "memory": arguments.memory,
+        "precision": classifier.precision, "sha256": bundle.files[classifier.role].sha256,
+        "memory": memory if classifier.backend == "tensorrt" else None,
         "notes": list(classifier.notes)}
     print("\n{} {}, {} on {} ({})".format(bundle.name, bundle.version, classifier.precision, classifier.backend,
                                           classifier.device))

@@ -130,7 +130,8 @@ def _call(words: Sequence[str], log_path: str, limit_s: float) -> Tuple[int, str
     """Exit code, and what went wrong when it is not the process that says so."""
     with open(log_path, "wb") as log:
         process = subprocess.Popen([sys.executable, "-m"] + list(words), cwd=REPOSITORY, stdout=log,
-                                   stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+                                   stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                                   env=dict(os.environ, PYTHONUNBUFFERED="1"))  # so that lines stay in their order
         try:
             return process.wait(limit_s), ""
         except subprocess.TimeoutExpired:

@@ -48,6 +48,7 @@ class Sidecar(NamedTuple):
     golden: Dict[str, Any] = {}  # pictures, decided, agreed, worst_error, tolerance
     latency_ms: Dict[str, float] = {}  # p50, p95, p99, max, n
     layers: Dict[str, int] = {}  # how many layers run in which precision, where TensorRT tells
+    tactics: Dict[str, str] = {}  # the kernel chosen for each layer, where it tells that
     refused: str = ""  # why it must not be used; empty: it may
     slower: str = ""  # why auto passes it over: a simpler engine is faster; empty: it does not
 

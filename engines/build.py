@@ -159,14 +159,16 @@ def checked(bundle: Bundle, path: str, sidecar: Sidecar) -> Sidecar:
         with Progress("{}: checking".format(sidecar.fingerprint.precision)) as progress:
             found = children.run("engines.checker", request, progress.line)["checked"]
     except BackendError as error:
-        return sidecar._replace(refused="does not run: {}".format(error), golden={}, latency_ms={}, layers={})
+        return sidecar._replace(refused="does not run: {}".format(error), golden={}, latency_ms={}, layers={},
+                                tactics={})
     golden = found["golden"]
     refused = ""
     if golden["agreed"] != golden["decided"] or not golden["worst_error"] <= golden["tolerance"]:
         refused = "does not give the golden answers of {}: {} of {} classes agree, a probability is off by {:.4f} " \
                   "(allowed {:.4f})".format(sidecar.role, golden["agreed"], golden["decided"], golden["worst_error"],
                                             golden["tolerance"])
-    return sidecar._replace(golden=golden, latency_ms=found["latency_ms"], layers=found["layers"], refused=refused)
+    return sidecar._replace(golden=golden, latency_ms=found["latency_ms"], layers=found["layers"],
+                            tactics=found["tactics"], refused=refused)
 
 
 def rank(folder: str, bundle: Bundle) -> None:

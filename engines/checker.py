@@ -13,6 +13,7 @@ import numpy as np
 from edge.bundles import Bundle
 from edge.classifier.golden import compare
 from edge.classifier.tensorrt import TensorRtClassifier
+from edge.classifier.tensorrt.layers import count, tactics
 from edge.errors import ScrapsortError
 from edge.plans import Fingerprint, Plan, Sidecar
 from engines.children import be_modest
@@ -35,7 +36,7 @@ def main() -> int:
 
 
 def check(request: Dict[str, Any]) -> Dict[str, Any]:
-    """golden, latency_ms and layers, as they stand in a sidecar. Raises BackendError and BundleError."""
+    """golden, latency_ms, layers and tactics, as they stand in a sidecar. Raises BackendError and BundleError."""
     bundle = Bundle(request["bundle"])
     values = request["sidecar"]
     sidecar = Sidecar(**dict(values, fingerprint=Fingerprint(**values["fingerprint"])))
@@ -53,7 +54,7 @@ def check(request: Dict[str, Any]) -> Dict[str, Any]:
         return {"golden": dict(result._asdict(), tolerance=bundle.files[sidecar.role].tolerance),
                 "latency_ms": {"p50": float(p50), "p95": float(p95), "p99": float(p99), "max": max(times_ms),
                                "n": len(times_ms)},
-                "layers": classifier.layers()}
+                "layers": count(classifier.information()), "tactics": tactics(classifier.information())}
 
 
 if __name__ == "__main__":

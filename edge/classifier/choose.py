@@ -159,7 +159,7 @@ def _of_plans(bundle: Bundle, precision: str, folder: str, cuda_memory: str) -> 
                   if plans.ROLE_OF[name] in bundle.files and precision in ("auto", name)]
     found: List[plans.Plan] = []
     reasons: List[str] = []
-    slower: List[str] = []
+    slower: List[str] = []  # and what else nobody misses
     try:
         classifier, fingerprint = _tensorrt()
         for name in precisions:
@@ -173,11 +173,14 @@ def _of_plans(bundle: Bundle, precision: str, folder: str, cuda_memory: str) -> 
     except BackendError as error:
         why = ["tensorrt: {}".format(error)]
         return Choice([], why, []) if _is_wanted(folder) else Choice([], [], why)
-    if not found and not reasons:
+    if not precisions:  # on a laptop nobody has asked for one
+        (reasons if _is_wanted(folder) else slower).append(
+            "{}: has no model for a TensorRT engine of precision {}; it has {}".format(
+                bundle.path, precision, ", ".join(sorted(bundle.files))))
+    elif not found and not reasons:
         reasons.append("no engine {}for {} {} in {}; {}".format(
             "" if precision == "auto" else "of precision {} ".format(precision), bundle.name, bundle.version, folder,
-            REMEDY) if precisions else "{}: has no model for a TensorRT engine of precision {}; it has {}".format(
-                bundle.path, precision, ", ".join(sorted(bundle.files))))
+            REMEDY))
     usable = [Candidate("tensorrt", plan.sidecar.role, "", "plan {}".format(plan.name), _rank_of(plan), _key_of(plan),
                         functools.partial(classifier, bundle, plan, cuda_memory)) for plan in found]
     return Choice(sorted(usable, key=lambda candidate: candidate.rank), reasons, slower)

@@ -43,7 +43,8 @@ def open_for_run(bundle: Bundle, wishes: settings.Model, state: str, conditions:
     """
     if wishes.backend == "onnxruntime":
         classifier = open_classifier(bundle, wishes.backend, wishes.precision, state, wishes.cuda_memory)
-        conditions.fact(backend=classifier.backend, precision=classifier.precision, device=classifier.device)
+        conditions.fact(backend=classifier.backend, precision=classifier.precision, device=classifier.device,
+                        notes=classifier.notes)
         return classifier
     return Failover(bundle, wishes, state, conditions, clock).open()
 
@@ -51,7 +52,7 @@ def open_for_run(bundle: Bundle, wishes: settings.Model, state: str, conditions:
 class Failover(Classifier):
     """Answers by the best candidate that works; backend, precision, role and device are those of the latest answer.
 
-    The condition `backend` says why nothing better is used; it is what other classifiers have notes for.
+    The condition `backend` says why nothing better is used; notes are those of the classifier in use.
     """
 
     def __init__(self, bundle: Bundle, wishes: settings.Model, state: str, conditions: State, clock: Clock = Clock(),
@@ -85,6 +86,7 @@ class Failover(Classifier):
         candidate, classifier, self._why_not = open_first(
             self.bundle, self._wishes.backend, self._wishes.precision, self._choice, self._golden)
         self._active = Opened(candidate, classifier)
+        self._said = set(classifier.notes)  # whoever opens a classifier says its notes
         self._is_open = True
         self._tell()
         if self._thread is not None:
@@ -190,13 +192,17 @@ class Failover(Classifier):
         with self._changing:
             candidate, classifier = self._active
             self.backend, self.role, self.precision = classifier.backend, classifier.role, classifier.precision
-            self.device = classifier.device
-            self._conditions.fact(backend=self.backend, precision=self.precision, device=self.device)
-            troubles = once(classifier.notes + self._choice.reasons + [
+            self.device, self.notes = classifier.device, list(classifier.notes)
+            self._conditions.fact(backend=self.backend, precision=self.precision, device=self.device, notes=self.notes)
+            troubles = once(self._choice.reasons + [
                 self._why_not[one.key] for one in self._choice.usable
                 if one.rank < candidate.rank and one.key in self._why_not])
             self._conditions.condition(CONDITION, "; ".join(troubles + ["in use: " + candidate.text])
                                        if troubles else "")
+        for note in self.notes:
+            if note not in self._said:
+                self._said.add(note)
+                log.warning("%s", note)
 
     # ---------------------------------------------------------------- the thread beside it
 

@@ -78,6 +78,7 @@ def lines(values: Dict[str, Any]) -> List[str]:
                   if name in values), values.get("written_utc"))]
     if values.get("camera_size"):
         text.append("note   {:<20s} {}".format("camera", values["camera_size"]))
+    text += ["note   {:<20s} {}".format("backend", note) for note in values.get("notes", [])]
     for name, one in sorted(values.get("conditions", {}).items()):
         text.append("{:<6s} {:<20s} {}".format("ok" if one["ok"] else "WRONG", name,
                                               "{} (since {})".format(one["trouble"] or "well", one["since_utc"])))

@@ -14,6 +14,8 @@ import tensorrt_doubles
 from edge import plans
 from engines import capabilities, preflight
 
+pytestmark = pytest.mark.long  # each build is three processes
+
 XAVIER, NANO, TX2 = "Xavier/7.2/1", "NVIDIA Tegra X1/5.3/1", "NVIDIA Tegra X2/6.2/1"
 ROLES = ("fp16", "int8_trt")
 
@@ -78,7 +80,7 @@ def test_auto_builds_what_the_board_is_good_for_and_keeps_what_it_measured(bench
         assert sidecar.golden["worst_error"] < 1e-4 and sidecar.golden["tolerance"] == 0.01
         assert sidecar.latency_ms["n"] == 300 and 0 < sidecar.latency_ms["p50"] <= sidecar.latency_ms["max"]
         assert sidecar.options["workspace_mb"] >= 16 and sidecar.build_s > 0 and sidecar.refused == ""
-        assert sum(sidecar.layers.values()) == 2
+        assert sum(sidecar.layers.values()) == 2 and sidecar.tactics == {"conv1 + relu": "sm70_xmma_fprop"}
     if bench.doubles.generation != "11":  # up to 10 flags say the precision, on 11 the model itself does
         assert sidecars["fp16"].layers == {"FP16": 1, "FP32": 1} and sidecars["int8"].layers == {"INT8": 1, "FP32": 1}
     assert [name for name in bench.files() if name.startswith(".")] == []

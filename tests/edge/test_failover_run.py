@@ -20,6 +20,8 @@ from edge import plans
 from edge.commands import run
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+pytestmark = pytest.mark.long  # whole runs
+
 ROLES = ("fp16", "int8_trt", "int8_cpu")
 
 
@@ -130,6 +132,19 @@ def test_an_engine_fails_in_mid_run_and_a_new_one_takes_its_place(belt):
         ("tensorrt", "fp16"), ("onnxruntime", "int8"), ("tensorrt", "int8")]
     first_on_the_cpu = next(row for row in rows if row[1] == "onnxruntime")
     assert first_on_the_cpu[3] < 6000  # 2 s on an idle machine, with all that failed before
+
+
+def test_what_the_engine_builder_makes_while_the_belt_runs_is_taken(belt):
+    belt.start()
+    belt.until(lambda: len(belt.items()) > 3)
+    assert "no engine for tiny 1 in" in belt.status()[1]
+    code, out, err = belt.doubles.run("engines", "build", "--state", belt.state, "--bundle", belt.bundle)
+    assert code == 0, out + err
+    belt.until(lambda: belt.items()[-1] == ("tensorrt", "fp16"))
+    assert belt.end() == 0
+    assert "now tensorrt fp16 (plan " in belt.read(belt.err)
+    assert [key for key, _ in groupby(row[1:3] for row in belt.rows())] == [("onnxruntime", "int8"), (
+        "tensorrt", "fp16")]
 
 
 def test_a_gpu_that_hangs_stops_neither_the_belt_nor_its_end(belt):

@@ -86,12 +86,12 @@ def test_notes_on_how_the_board_is_set():
 def test_the_sampler_looks_before_during_and_after(tmp_path):
     telemetry = Telemetry(lay(tmp_path, NANO))
     with Sampler(telemetry, period_s=0.01) as sampler:
-        before = len(sampler.samples)
-        lay(tmp_path, {"sys/class/devfreq/57000000.gpu/cur_freq": 614400000})
+        lay(tmp_path / "new", {"cur_freq": 614400000})
+        os.replace(str(tmp_path / "new" / "cur_freq"), str(tmp_path / "sys/class/devfreq/57000000.gpu/cur_freq"))
         deadline = time.monotonic() + 20
-        while len(sampler.samples) < 4 and time.monotonic() < deadline:
+        while len(sampler.samples) < 6 and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert before == 1 and len(sampler.samples) >= 5
+    assert len(sampler.samples) >= 7
     assert sampler.samples[0][1].clocks["gpu"].now_hz == 921600000
     assert sampler.samples[-1][1].clocks["gpu"].now_hz == 614400000
     assert judge(sampler.samples, telemetry.trips_c, 400, on_gpu=True).valid is False
@@ -184,6 +184,7 @@ def test_latency_of_two_precisions(make_bundle, tmp_path, benchmark):
     for precision, role in (("fp16", "fp16"), ("int8", "int8_cpu")):
         one = result["precisions"][precision]
         assert (one["backend"], one["role"], one["device"]) == ("onnxruntime", role, "CPUExecutionProvider")
+        assert one["memory"] is None  # copy or mapped is a question of TensorRT alone
         assert one["sha256"] == Bundle(bundle).files[role].sha256
         assert set(one["steady"]["samples_ms"]) == {"preprocess", "infer", "end to end"}
         assert one["steady"]["items"] == 5 == len(one["rows_samples_ms"]["whole item"])

@@ -147,7 +147,7 @@ for plan in plans.find(sys.argv[2])[0]:
             classifier.classify([np.zeros((30, 40, 3), np.uint8)])
             classifier.timed = False
             classifier.classify([np.zeros((30, 40, 3), np.uint8)])
-            classifier.layers()
+            classifier.information()
 """
 
 

@@ -116,12 +116,11 @@ class Engine:
         if not done:
             raise BackendError("TensorRT does not run the engine: {}".format(self._words.why("it gives no reason")))
 
-    def layers(self) -> Dict[str, int]:
-        """How many layers put out which precision, as far as TensorRT tells: {'FP16': 20, 'FP32': 2}."""
-        from edge.classifier.tensorrt.layers import count
+    def information(self) -> str:
+        """What the inspector says of the layers, as JSON: see edge.classifier.tensorrt.layers."""
         engine, trt = self._engine, self._trt
         inspector = engine.create_engine_inspector()
-        return count(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+        return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
     def close(self) -> None:
         """Free the context before the engine, and the engine before the runtime."""

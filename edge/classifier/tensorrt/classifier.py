@@ -5,7 +5,7 @@ had, or the picture is larger than the buffer, the CPU makes it, and the input g
 """
 
 import os
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -142,13 +142,12 @@ class TensorRtClassifier(Classifier):
         for output, array in zip(self._outputs, (self._logits, self._features)):
             np.copyto(array[row:row + 1], output.host)
 
-    def layers(self) -> Dict[str, int]:
-        """How many layers run in which precision, as far as TensorRT tells. Raises BackendError."""
+    def information(self) -> str:
+        """What TensorRT's inspector says of the engine's layers, as JSON. Raises BackendError."""
         cuda, engine = self._cuda, self._engine
         if cuda is None or engine is None:
             raise BackendError("tensorrt: is closed")
-        counts: Dict[str, int] = cuda.call(engine.layers, OPEN_S, "the inspector")
-        return counts
+        return str(cuda.call(engine.information, OPEN_S, "the inspector"))
 
     def _work(self) -> None:
         """On the owner thread: all of it is queued on one stream, which is then waited for."""

@@ -22,6 +22,20 @@ def count(information: str) -> Dict[str, int]:
     return dict(Counter(precision for precision in map(_precision, layers) if precision))
 
 
+def tactics(information: str) -> Dict[str, str]:
+    """The kernel that was chosen for each layer, by the layer's name; empty as count is.
+
+    Which it is TensorRT calls TacticName, or only TacticValue, a number, in older ones.
+    """
+    try:
+        layers = [layer for layer in json.loads(information).get("Layers", []) if isinstance(layer, dict)]
+    except (ValueError, AttributeError, TypeError):
+        return {}
+    named = ((str(layer.get("Name", "")), str(layer.get("TacticName") or layer.get("TacticValue") or ""))
+             for layer in layers)
+    return {name: tactic for name, tactic in named if name and tactic}
+
+
 def _precision(layer: Any) -> str:
     outputs = layer.get("Outputs", []) if isinstance(layer, dict) else []
     text = str(outputs[0].get("Format/Datatype", "")) if outputs and isinstance(outputs[0], dict) else ""

@@ -129,7 +129,8 @@ class EngineRoom:
 
     def information(self, detailed):
         """The inspector's JSON."""
-        layers = [{"Name": "conv1 + relu", "LayerType": "CaskConvolution", "Inputs": [], "Outputs": [
+        layers = [{"Name": "conv1 + relu", "LayerType": "CaskConvolution", "TacticName": "sm70_xmma_fprop",
+                   "Inputs": [], "Outputs": [
             {"Name": "x", "Dimensions": [1, 64, 112, 112], "Format/Datatype": "Channel major {} format".format(
                 self.header.get("precision", "FP32"))}]},
             {"Name": "fc", "LayerType": "CaskConvolution", "Inputs": [], "Outputs": [

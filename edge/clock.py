@@ -2,12 +2,14 @@
 
 import ctypes
 import datetime
+import os
 import threading
 import time
 from typing import Any, Optional, Tuple
 
 TIME_ERROR = 5  # ntp_adjtime(3): the clock is not synchronised
 SYNCHRONISED_FOR_S = 10.0  # how long an answer of the kernel is kept
+TIMESYNCD = "/run/systemd/timesync/synchronized"  # there once systemd-timesyncd (239 and later) has set the clock
 
 
 class Clock:
@@ -44,7 +46,9 @@ def _ask_kernel() -> Optional[bool]:
         return None
     buffer = ctypes.create_string_buffer(512)  # struct timex has 208 bytes; modes = 0 only reads
     state = adjtime(buffer)
-    return None if state < 0 else state != TIME_ERROR
+    if state < 0:  # a service that may not set the clock may not ask either
+        return True if os.path.exists(TIMESYNCD) else None
+    return state != TIME_ERROR
 
 
 def boot_id() -> str:

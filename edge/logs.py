@@ -1,17 +1,35 @@
-"""The log: lines for people, to stderr."""
+"""The log: lines for people, to stderr; under systemd, to its journal with fields for machines."""
 
 import logging
 import os
 import sys
+from typing import Any, Dict, Mapping, Optional
 
 log = logging.getLogger("scrapsort")
 
 
-def start_logging() -> None:
-    """Log lines to stderr; under systemd without the time, which the journal adds."""
-    handler = logging.StreamHandler(sys.stderr)
-    under_systemd = "JOURNAL_STREAM" in os.environ
+def start_logging(environ: Optional[Mapping[str, str]] = None) -> None:
+    """Log lines to stderr, or where stderr is systemd's journal straight to that, bounded in number."""
+    from edge.health import journald  # here: edge.health logs, too
+    environ = os.environ if environ is None else environ
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    under_systemd = "JOURNAL_STREAM" in environ
     handler.setFormatter(logging.Formatter("%(message)s" if under_systemd else "%(asctime)s %(message)s"))
+    if journald.is_stderr(environ):
+        handler = journald.JournalHandler(fallback=handler)
+    if under_systemd:
+        handler = journald.Bounded(handler)
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
+
+
+def fields(**values: Any) -> Dict[str, Any]:
+    """For extra= of a log line: condition="camera" is in the journal as SCRAPSORT_CONDITION."""
+    return {"fields": values}
+
+
+def flush() -> None:
+    """Say now what was left out of a bounded log."""
+    for handler in log.handlers:
+        handler.flush()

@@ -165,11 +165,16 @@ def load(path: Optional[str] = None, environ: Optional[Mapping[str, str]] = None
 
     Raises SettingsError with one line: file, key, value, what is allowed, nearest name.
     """
-    environ = os.environ if environ is None else environ
-    path = path or environ.get("SCRAPSORT_CONFIG") or (SYSTEM_FILE if os.path.isfile(SYSTEM_FILE) else "")
+    path = path_of(path, environ)
     if not path:
         return Settings()
     return parse(_read_toml(path), path)
+
+
+def path_of(path: Optional[str] = None, environ: Optional[Mapping[str, str]] = None) -> str:
+    """The file that load would read; empty: none is there."""
+    environ = os.environ if environ is None else environ
+    return path or environ.get("SCRAPSORT_CONFIG") or (SYSTEM_FILE if os.path.isfile(SYSTEM_FILE) else "")
 
 
 def parse(tables: Mapping[str, Any], path: str) -> Settings:

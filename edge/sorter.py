@@ -2,7 +2,7 @@
 
 import threading
 import time
-from typing import Iterable, Optional
+from typing import Callable, Iterable, Optional
 
 from edge.classifier.base import Classifier
 from edge.clock import Clock
@@ -15,6 +15,7 @@ from edge.journal.record import of_error, of_item
 from edge.report import Report
 from edge.review import Reviewer
 
+TICK_S = 1.0  # how often tick is called at least while the loop waits
 NO_VIEW = "no view of it was kept: too many things on the belt at once; show less of it ([source] region)"
 
 
@@ -24,10 +25,14 @@ class Sorter:
     def __init__(self, frames: Iterable[Frame], gate: Gate, classifier: Classifier, decider: Decider,
                  reviewer: Reviewer, journal: Journal, report: Report, stop: threading.Event,
                  interval_s: float = 0.0, limit: Optional[int] = None, clock: Clock = Clock(),
-                 ejector: NoEjector = NoEjector()):
+                 ejector: NoEjector = NoEjector(), tick: Callable[[], None] = lambda: None):
+        """tick is called as the loop turns, once a frame and while it waits: the watchdog is fed there, and the decider
+        or the reviewer may be replaced.
+        """
         self.frames, self.gate, self.classifier, self.decider = frames, gate, classifier, decider
         self.reviewer, self.journal, self.report = reviewer, journal, report
         self.stop, self.interval_s, self.limit, self.clock, self.ejector = stop, interval_s, limit, clock, ejector
+        self.tick = tick
         self._due_mono_s = clock.mono_s()
 
     def run(self) -> str:
@@ -37,6 +42,7 @@ class Sorter:
         """
         sequence = 0
         for frame in self.frames:
+            self.tick()
             self.ejector.working(True)  # a loop that hangs closes all valves
             items = self.gate.offer(frame)
             self.ejector.belt(self.gate.speed_mps, frame.captured_mono_s)
@@ -74,8 +80,10 @@ class Sorter:
         """Keep interval_s between the starts of two items; False when stopped meanwhile."""
         if self.interval_s:
             self.ejector.working(False)
-            if self.clock.wait(self.stop, self._due_mono_s - self.clock.mono_s()):
-                return False
+            while self._due_mono_s > self.clock.mono_s():
+                if self.clock.wait(self.stop, min(TICK_S, self._due_mono_s - self.clock.mono_s())):
+                    return False
+                self.tick()
             self._due_mono_s = max(self._due_mono_s, self.clock.mono_s()) + self.interval_s
             self.ejector.working(True)
         return not self.stop.is_set()

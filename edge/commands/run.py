@@ -1,7 +1,6 @@
 """scrapsort run: sort a source until it ends."""
 
 import argparse
-import signal
 import sys
 import threading
 from contextlib import ExitStack
@@ -16,18 +15,22 @@ from edge.clock import Clock
 from edge.commands import common
 from edge.commands.common import log
 from edge.decision import Decider
-from edge.ejector import Result, open_ejector
-from edge.errors import JournalError
-from edge.frames import open_source
+from edge.ejector import Result, check_ejector, open_ejector
+from edge.errors import JournalError, ScrapsortError
+from edge.frames import open_source, outline
 from edge.frames.address import shown
 from edge.frames.base import Prefetch
 from edge.gate import open_gate
-from edge.health import State, status_path
+from edge.health import State, journald, status_path
+from edge.health.pulse import Pulse
 from edge.inputs.wires import wire
 from edge.journal import Ejection, Journal, StateLock
+from edge.reload import Asked
 from edge.report import JsonReport, Report, TextReport
 from edge.review import Reviewer
+from edge.service import Service, hold_back
 from edge.settings import Settings
+from edge.signals import Prompt, Signals
 from edge.sorter import Sorter
 from edge.summary import Summary
 
@@ -54,24 +57,69 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Sort; 0 also when stopped by a signal."""
-    settings, state = _settings(arguments)
+    try:
+        return _run(arguments)
+    except ScrapsortError as error:
+        if not hold_back(error, settings_module.path_of(arguments.config)):
+            raise
+        return error.exit_code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Sort belt after belt: each with other settings, the first with those that are there now."""
+    first = _ask(arguments)
     common.start_logging()
-    stop, clock, prompt = threading.Event(), Clock(), _Prompt()
-    out = sys.stdout  # now: threads that open backends put another in its place meanwhile, for libraries that print
-    with settings_module.naming(settings), StateLock(state), ExitStack() as opened:
+    asked, before = first, None  # type: Optional[Asked], Optional[Asked]
+    with StateLock(first.state), Service(lambda: _ask_anew(arguments)) as service:
+        while asked is not None:
+            try:
+                before, asked = asked, _belt(arguments, asked, service)
+            except ScrapsortError as error:
+                if before is None or service.sorts:
+                    raise
+                service.refuse(error)  # what only opening them has told
+                before, asked = None, before
+    return 0
+
+
+def _ask(arguments: argparse.Namespace) -> Asked:
+    """The settings as they are now. Raises SettingsError or BundleError."""
+    settings, state = _settings(arguments)
+    with settings_module.naming(settings):
         bundle = common.open_bundle(arguments, settings, state)
         decider = Decider.from_settings(bundle, settings.decision.threshold, settings.decision.per_class,
                                         settings.decision.stranger)
+    return Asked(settings, state, bundle, decider)
+
+
+def _ask_anew(arguments: argparse.Namespace) -> Asked:
+    """As _ask, for a belt that is being sorted: whatever can be found wrong without opening anything is, too."""
+    asked = _ask(arguments)
+    settings = asked.settings
+    with settings_module.naming(settings):
+        frames = outline(settings.source.uri, settings.source.watch, arguments.interval == 0)
+        open_gate(settings, frames)
+        if settings.ejector.enabled:
+            check_ejector(settings, frames, asked.bundle.classes)
+    return asked
+
+
+def _belt(arguments: argparse.Namespace, asked: Asked, service: Service) -> Optional[Asked]:
+    """Sort one belt; returns what the next one shall do, None: there is no next."""
+    settings, state, bundle, decider = asked
+    stop, clock, prompt = service.next_end(), service.clock, Prompt()
+    with settings_module.naming(settings), ExitStack() as opened:
         conditions = State(status_path(state), clock, source=shown(settings.source.uri),
                            model="{} {}".format(bundle.name, bundle.version), state=state)
         classifier = opened.enter_context(open_for_run(bundle, settings.model, state, conditions, clock))
-        report = _report(arguments, bundle, clock, stop, out)
+        report = _report(arguments, bundle, clock, stop, service.out)
         conditions.counters("items", report.summary.counters)
         journal = Journal(state, settings.journal.commit_s, settings.journal.commit_items,
                           settings.journal.keep_free_mb, clock, report.committed)
         try:
             frames = open_source(settings.source.uri, settings.source.watch, stop, journal.is_recorded, clock,
-                                 settings.source, conditions, fast=arguments.interval == 0)
+                                 settings.source, conditions, fast=arguments.interval == 0, tick=service.tick,
+                                 patient=service.notifier.is_asked)
             opened.callback(_close, frames)
             gate = open_gate(settings, frames)
             ejector = open_ejector(settings, frames, bundle.classes, _noting(journal), conditions, clock)
@@ -80,16 +128,25 @@ def run(arguments: argparse.Namespace) -> int:
             report.summary.ejections = ejector.counts
             reviewer = _reviewer(settings, classifier, report, prompt, clock)
             moving = getattr(frames, "moving", False)  # what moves waits for nobody
-            sorter = Sorter(frames if moving else Prefetch(frames, stop=stop), gate, classifier, decider, reviewer,
-                            journal, report, stop, 0.0 if moving else settings.source.interval_s, arguments.limit,
-                            clock, ejector)
+            sorter = Sorter(frames if moving else Prefetch(frames, stop=stop, tick=service.tick), gate, classifier,
+                            decider, reviewer, journal, report, stop, 0.0 if moving else settings.source.interval_s,
+                            arguments.limit, clock, ejector, service.tick)
         except BaseException:
             journal.close()
             raise
-        with _Signals(stop, prompt):
+
+        def take(new: Asked) -> None:
+            sorter.decider = new.decider
+            sorter.reviewer = _reviewer(new.settings, classifier, report, prompt, clock)
+
+        pulse = Pulse(service.notifier, lambda: report.summary.items, lambda: _model_text(classifier),
+                      conditions.troubles, clock)
+        with Signals(service.signalled, prompt):
             _say_start(settings, state, classifier)  # whoever has read it may send a signal
-            _sort(sorter, journal, report, settings.source.uri, conditions)
-    return 0
+            _sort(sorter, journal, report, settings.source.uri, conditions, service,
+                  lambda: service.begin(asked, conditions, pulse, take))
+            service.ended()
+    return service.following
 
 
 def _noting(journal: Journal) -> Callable[[Result], None]:
@@ -113,17 +170,23 @@ def _settings(arguments: argparse.Namespace) -> Any:
     return settings, state
 
 
-def _sort(sorter: Sorter, journal: Journal, report: Report, source: str, conditions: State) -> None:
-    """Run the loop; whatever ends it, what was decided is committed before the summary is printed."""
+def _sort(sorter: Sorter, journal: Journal, report: Report, source: str, conditions: State,
+          service: Service, begin: Callable[[], None]) -> None:
+    """Run the loop, which begins now; whatever ends it, what was decided is committed before the summary is printed."""
     ended_by = "failed"
     conditions.start()
-    journal.begin(shown(source), sorter.classifier)
+    number = journal.begin(shown(source), sorter.classifier)
+    journald.set_context(log, run=number)
     try:
+        begin()
         ended_by = sorter.run()
+        if service.following is not None:
+            ended_by = "new settings"
     except BaseException as error:
         ended_by = "failed: {}".format(shown(str(error)))
         raise
     finally:
+        service.leave(sorter.gate.in_view)
         sorter.ejector.close(not ended_by.startswith("failed"), sorter.stop)  # its last words go to the journal
         conditions.close(ended_by)
         try:
@@ -135,6 +198,8 @@ def _sort(sorter: Sorter, journal: Journal, report: Report, source: str, conditi
             log.warning("%d pictures not kept: [journal] keep_free_mb is not free, or STATE/queue cannot be written",
                         journal.pictures_not_kept)
         report.end(ended_by)
+        if service.notifier.is_asked:
+            log.info("ended: %s; %d items, all of them recorded", ended_by, report.summary.items)
 
 
 def _report(arguments: argparse.Namespace, bundle: Bundle, clock: Clock, stop: threading.Event,
@@ -145,7 +210,7 @@ def _report(arguments: argparse.Namespace, bundle: Bundle, clock: Clock, stop: t
     return Report(summary, clock, out) if arguments.quiet else TextReport(summary, clock, bundle.classes, out)
 
 
-def _reviewer(settings: Settings, classifier: Classifier, report: Report, prompt: "_Prompt",
+def _reviewer(settings: Settings, classifier: Classifier, report: Report, prompt: Prompt,
               clock: Clock) -> Reviewer:
     ask: Optional[Callable[[str], str]] = None
     if settings.review.override:
@@ -158,30 +223,10 @@ def _reviewer(settings: Settings, classifier: Classifier, report: Report, prompt
                     clock)
 
 
-class _Prompt:
-    """Asks on stderr, so that stdout stays clean for machines."""
-
-    waiting = False
-    ended = False  # by a signal
-
-    def ask(self, prompt: str) -> str:
-        """A line typed at the terminal; raises EOFError at its end, and when a signal ends the run meanwhile."""
-        self.waiting = True  # before the prompt: who reads it may press Ctrl-C at once
-        try:
-            if self.ended:
-                raise EOFError
-            sys.stderr.write(prompt)
-            sys.stderr.flush()
-            line = sys.stdin.readline()
-        except UnicodeDecodeError:
-            return "?"  # names no class: it is asked again
-        except OSError:  # the terminal has hung up
-            raise EOFError
-        finally:
-            self.waiting = False
-        if not line:
-            raise EOFError
-        return line
+def _model_text(classifier: Classifier) -> str:
+    """What answers now: trashnet-resnet18 1.2.0, tensorrt fp16."""
+    return "{} {}, {} {}".format(classifier.bundle.name, classifier.bundle.version, classifier.backend,
+                                 classifier.precision)
 
 
 def _say_start(settings: Settings, state: str, classifier: Classifier) -> None:
@@ -201,26 +246,3 @@ def _strangers(settings: Settings, bundle: Bundle) -> str:
     if not settings.decision.stranger:
         return "not told ([decision] stranger = false)"
     return "by {} above {:g}".format(bundle.stranger.score, bundle.stranger.threshold)
-
-
-class _Signals:
-    """SIGTERM and Ctrl-C end the loop after the item in hand; a second one ends the process."""
-
-    def __init__(self, stop: threading.Event, prompt: _Prompt):
-        self._stop, self._prompt = stop, prompt
-        self._before: dict = {}
-
-    def _on_signal(self, number: int, frame: Any) -> None:
-        signal.signal(number, self._before[number])
-        self._stop.set()
-        self._prompt.ended = True
-        if self._prompt.waiting:  # else the loop would wait for an answer first
-            raise EOFError
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._on_signal)
-
-    def __exit__(self, *exc: Any) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

@@ -10,17 +10,18 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from edge import settings
 from edge.clock import Clock
-from edge.ejector.process import HUNG_S, Process
+from edge.ejector.process import END_S, HUNG_S, Process
 from edge.ejector.schedule import DROPPED, FAILED, FIRED, MERGED, MISSED, Result
 from edge.errors import OutputError
 from edge.health import State
-from edge.logs import log
+from edge.logs import fields, log
 
 STUCK_S = 3.0  # a frame takes no longer, unless the loop hangs
 DEAD_S = 2.0  # the process closes all valves when it has heard nothing for so long
 PING_S = 0.25
 AGAIN_S = 0.5
 FINISH_S = 60.0
+HURRY_S = 2.5  # for closing the valves when the run was stopped: a PLC that does not answer takes that long
 GIVE_UP_S = 120.0  # what crossed the line so long ago is not on the belt any more
 SILENT_S = 1.0  # an encoder that says nothing for so long is not listened to
 REVIEW = "review"  # the class of a lane for what nobody is sure of
@@ -159,7 +160,8 @@ class Ejector(NoEjector):
         why = "missed by {:.0f} ms: decided too late, or its valve was busy".format(result.error_ms) \
             if result.what == MISSED else "its output {} is broken".format(lane.output)
         log.warning("ejector: item %d not ejected to bin %d (%s): %s%s", result.item, lane.bin, lane.class_name, why,
-                    "; {} more since the last such line".format(unsaid - 1) if unsaid > 1 else "")
+                    "; {} more since the last such line".format(unsaid - 1) if unsaid > 1 else "",
+                    extra=fields(item=result.item))
 
     def _watch(self) -> None:
         """Ping as long as the loop is well; replace a process that is not."""
@@ -232,9 +234,9 @@ class Ejector(NoEjector):
             if self._process.ended.wait(PING_S):
                 break
         self._closing.set()
-        self._watch_thread.join()
+        self._watch_thread.join(HURRY_S if stop.is_set() else None)  # it may be waiting for a new process
         if self._process is not None:
-            self._process.close(not self._process.alive)
+            self._process.close(not self._process.alive, HURRY_S if stop.is_set() else END_S)
         with self._lock:
             left, self._waiting = self._waiting, {}
         for item, (lane, _) in left.items():

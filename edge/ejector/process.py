@@ -84,17 +84,17 @@ class Process:
         self._ready.set()
         self.ended.set()
 
-    def close(self, hangs: bool) -> None:
+    def close(self, hangs: bool, within_s: float = END_S) -> None:
         """Its pipe closes, upon which it closes its valves and ends; what hangs is killed."""
         assert self._process.stdout is not None
         self._outbox.put(None)
         if hangs:
             self._process.kill()
         try:
-            self._process.wait(END_S)
+            self._process.wait(within_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         for thread in self._threads:
-            thread.join(END_S)
+            thread.join(within_s)
         self._process.stdout.close()

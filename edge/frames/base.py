@@ -2,9 +2,11 @@
 
 import queue
 import threading
-from typing import Iterable, Iterator, NamedTuple, Optional
+from typing import Callable, Iterable, Iterator, NamedTuple, Optional
 
 import numpy as np
+
+TICK_S = 1.0  # how often the loop is let know that time passes while no frame is ready
 
 
 class Frame(NamedTuple):
@@ -24,11 +26,13 @@ class Prefetch:
     """Iterates over frames in a thread, depth frames ahead, so that decoding overlaps inference.
 
     stop is what the frames themselves wait on (a watched folder with nothing new): it is set when the loop over this
-    object is left early, else the thread would wait for ever.
+    object is left early, else the thread would wait for ever. tick is called in the loop's thread while no frame is
+    ready.
     """
 
-    def __init__(self, frames: Iterable[Frame], depth: int = 2, stop: Optional[threading.Event] = None):
-        self._frames, self._stop_frames = frames, stop
+    def __init__(self, frames: Iterable[Frame], depth: int = 2, stop: Optional[threading.Event] = None,
+                 tick: Callable[[], None] = lambda: None):
+        self._frames, self._stop_frames, self._tick = frames, stop, tick
         self._ready: queue.Queue = queue.Queue(maxsize=depth)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
@@ -37,7 +41,11 @@ class Prefetch:
         self._thread.start()
         try:
             while True:
-                frame = self._ready.get()
+                try:
+                    frame = self._ready.get(timeout=TICK_S)
+                except queue.Empty:
+                    self._tick()
+                    continue
                 if frame is None or isinstance(frame, BaseException):
                     break
                 yield frame

@@ -35,12 +35,14 @@ class Camera:
     moving = True
 
     def __init__(self, source: Source, stop: threading.Event, clock: Clock = Clock(),
-                 conditions: Optional[State] = None, fast: bool = False, tick: Callable[[], None] = lambda: None):
+                 conditions: Optional[State] = None, fast: bool = False, tick: Callable[[], None] = lambda: None,
+                 patient: bool = False):
         """fast: a video as fast as its frames are taken and none left out, with stamps as if it had kept its rate.
 
         tick is called in the loop's thread several times a second while no frame comes. Raises SourceError for what
         waiting does not mend: no such device, an OpenCV without GStreamer, a file that is no video, a camera that
-        another run holds.
+        another run holds. patient: a device that is not there, or not ours yet, is waited for (a service starts
+        before its camera).
         """
         self._is_video = address.kind_of(source.uri) == address.VIDEO
         if self._is_video:  # the same one in the journal from whichever folder the command was given
@@ -56,7 +58,8 @@ class Camera:
         self._was_there: Optional[bool] = None
         self._numbered = self._bad_counted = 0  # frames of readers before this one; bad ones of this one
         self._reader: Optional[Reader] = None
-        check(source.uri)
+        if not (patient and address.kind_of(source.uri) == address.DEVICE):
+            check(source.uri)
         self._lock = None if self._is_video else CameraLock(source.uri)
         self._conditions.counters("camera", self.counters)
         if self._is_video:

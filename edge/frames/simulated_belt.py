@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import threading
+import types
 from collections import OrderedDict, deque
 from typing import IO, Any, Callable, Deque, Dict, Iterator, NamedTuple, Optional, Tuple
 from urllib.parse import parse_qsl
@@ -98,6 +99,14 @@ def distances(options: Options) -> Tuple[float, ...]:
     if not all(0 <= one <= 100 for one in metres):
         raise ValueError(options.ejectors)
     return metres
+
+
+def outline(uri: str) -> Any:
+    """What SimulatedBelt tells of itself, without making one: moving, in_real_time, geometry. Raises UsageError."""
+    _, options = parse(uri)
+    along = options.height if options.direction in ("up", "down") else options.width
+    return types.SimpleNamespace(moving=True, in_real_time=options.pace == "real", geometry={
+        "line": options.line, "direction": options.direction, "pixels_per_metre": along / options.view})
 
 
 class DrawnThings:
@@ -302,10 +311,13 @@ class SimulatedBelt:
 
     moving = True
 
-    def __init__(self, uri: str, stop: threading.Event, clock: Clock = Clock()):
-        """Raises UsageError or SourceError, also when the file for the truth cannot be written."""
+    def __init__(self, uri: str, stop: threading.Event, clock: Clock = Clock(),
+                 tick: Callable[[], None] = lambda: None):
+        """tick is called in the loop's thread while no frame is ready. Raises UsageError or SourceError, also when the
+        file for the truth cannot be written."""
         folder, self.options = parse(uri)
         self._name, self._stop, self._clock = uri.partition("?")[0], stop, clock
+        self._tick = tick
         self._truth: Optional[IO[str]] = None
         if self.options.truth:
             try:
@@ -331,8 +343,9 @@ class SimulatedBelt:
 
     def __iter__(self) -> Iterator[Frame]:
         # Drawing ahead is for the fast pace: at the camera's own, a frame that waits is an old one
-        frames = Prefetch(self._frames(), stop=self._stop) if self.options.pace == "fast" else self._frames()
-        return iter(frames)
+        if self.options.pace == "fast":
+            return iter(Prefetch(self._frames(), stop=self._stop, tick=self._tick))
+        return self._frames()
 
     def _frames(self) -> Iterator[Frame]:
         wall_s = self._clock.wall_s() - self._clock.mono_s()  # of the frames' own times, which may run fast

@@ -65,6 +65,11 @@ class BeltGate(Gate):
         ppm = self.settings.pixels_per_metre
         return self.tracker.speed * self.scale / ppm if ppm and any(self._size) and self.tracker.speed else None
 
+    @property
+    def in_view(self) -> int:
+        """Things that are tracked and have not crossed the line."""
+        return sum(not track.handed_on for track in self.tracker.tracks) if any(self._size) else 0
+
     def offer(self, frame: Frame) -> List[Item]:
         """The items that cross the line in this frame; their views live until the next call.
 

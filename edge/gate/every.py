@@ -14,6 +14,11 @@ class Gate:
         """Of the belt as of the last frame; 0: it stands; None: not known."""
         return None
 
+    @property
+    def in_view(self) -> int:
+        """Things on the belt that are seen and not handed on yet: lost when the run ends now."""
+        return 0
+
     def offer(self, frame: Frame) -> List[Item]:
         """The items that this frame completes; their views live until the next call."""
         raise NotImplementedError

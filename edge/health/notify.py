@@ -29,6 +29,7 @@ class Notifier:
         self._every_s = self.watchdog_s / PINGS
         self._pinged_s = -self._every_s
         self._said = ""
+        self.is_reloading = False
 
     @property
     def is_asked(self) -> bool:
@@ -36,8 +37,8 @@ class Notifier:
         return self._socket is not None
 
     def ready(self, status: str) -> None:
-        """The first inference has succeeded: from here on the unit counts as started."""
-        self._said = status
+        """The first inference has succeeded: from here on the unit counts as started. Also ends reloading."""
+        self._said, self.is_reloading = status, False
         self._send("READY=1\nSTATUS={}".format(_line(status)))
 
     def status(self, text: str) -> None:
@@ -54,13 +55,25 @@ class Notifier:
                 self._pinged_s = now_s
                 self._send("WATCHDOG=1")
 
+    def patience(self, seconds: float = 0.0) -> None:
+        """From now on systemd waits for a ping so long, 0: as at first. For what takes long and is no loop."""
+        if self.watchdog_s:
+            self._send("WATCHDOG_USEC={}\nWATCHDOG=1".format(int((seconds or self.watchdog_s) * 1000000)))
+
     def reloading(self) -> None:
         """Settings are read anew; ready ends it. MONOTONIC_USEC is for Type=notify-reload of systemd 253 and later."""
+        self.is_reloading = True
         self._send("RELOADING=1\nMONOTONIC_USEC={}".format(int(self._clock.mono_s() * 1000000)))
 
     def stopping(self, why: str) -> None:
-        """The end has begun."""
+        """The end has begun. Safe in a signal's handler."""
         self._send("STOPPING=1\nSTATUS={}".format(_line(why)))
+
+    def close(self) -> None:
+        """Say nothing any more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _send(self, text: str) -> None:
         if self._socket is None:

@@ -10,6 +10,7 @@ import threading
 from typing import Any, Callable, Dict, Mapping, Optional
 
 from edge.clock import Clock, utc_text
+from edge.logs import fields
 
 log = logging.getLogger("scrapsort")
 
@@ -64,14 +65,19 @@ class State:
             self._troubles[name], self._since[name] = trouble, utc_text(self._clock.wall_s())
             self._changed = True
         if trouble:
-            log.warning("%s: %s", name, trouble)
+            log.warning("%s: %s", name, trouble, extra=fields(condition=name))
         elif before:
-            log.info("%s: well again", name)
+            log.info("%s: well again", name, extra=fields(condition=name))
 
     def trouble(self, name: str) -> str:
         """What is wrong with name; empty: nothing."""
         with self._lock:
             return self._troubles.get(name, "")
+
+    def troubles(self) -> Dict[str, str]:
+        """What is wrong now, by condition."""
+        with self._lock:
+            return {name: trouble for name, trouble in self._troubles.items() if trouble}
 
     def counters(self, name: str, ask: Callable[[], Mapping[str, Any]]) -> None:
         """ask() is called for the counters called name whenever the file is written; it must not wait."""

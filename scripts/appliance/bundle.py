@@ -15,8 +15,8 @@ FOLDER = "scrapsort-offline"
 def main(argv=None):
     """The command scripts/bundle-offline."""
     named = [name for name in wheels.JETPACKS if wheels.JETPACKS[name]["jetson"]]
-    parser = argparse.ArgumentParser(prog="scripts/bundle-offline", description="Makes an archive that installs scrapsort "
-                                     "on a Jetson without a network.")
+    parser = argparse.ArgumentParser(prog="scripts/bundle-offline", description="Makes an archive that installs "
+                                     "scrapsort on a Jetson without a network.")
     parser.add_argument("--jetpack", required=True, metavar="|".join(named), help="that of the board; also 6.2 for 6.x")
     parser.add_argument("-o", "--out", required=True, metavar="FILE.tar")
     arguments = parser.parse_args(argv)

@@ -1,7 +1,7 @@
-"""Makes /opt/scrapsort/venv out of wheels: `scrapsort-setup`, see its page in section 8. Standard library, Python 3.6 on.
+"""Makes /opt/scrapsort/venv out of wheels: `scrapsort-setup`, see its page in section 8. Python 3.6 and nothing more.
 
-Wheels are unpacked, not installed by pip: a JetPack has neither pip nor ensurepip nor all of distutils before something is
-fetched, and an air-gapped one cannot fetch them. A wheel is a zip file; each here is pinned by name and version.
+Wheels are unpacked, not installed by pip: a JetPack has neither pip nor ensurepip nor all of distutils before something
+is fetched, and an air-gapped one cannot fetch them. A wheel is a zip file; each here is pinned by name and version.
 """
 
 import argparse
@@ -30,6 +30,9 @@ LOOK = "import {0}; print({0}.__version__)"
 TRY = "import numpy, cv2, onnxruntime; cv2.resize(numpy.zeros((4, 4), numpy.uint8), (2, 2))"
 
 
+OLD_PIP = tuple(sys.version_info[:2]) < (3, 7)
+
+
 class SetupError(Exception):
     """Why the environment cannot be made, in one line."""
 
@@ -55,18 +58,18 @@ def main(argv=None):
         return 1
     say("environment made" if made else "nothing to do")
     if arguments.root == ROOT and not arguments.installing and os.path.isdir("/run/systemd/system"):
-        start_units()
+        start_units("restart" if made else "start")
     return 0
 
 
-def start_units():
-    """Start what is enabled and waited for the environment; after a change, what runs is restarted."""
+def start_units(how):
+    """Start what is enabled and waited for the environment; after a change the sorter is restarted with it."""
     folder = "/lib/systemd/system"
     for unit in sorted(name for name in os.listdir(folder) if name.startswith("scrapsort")):
         if unit.endswith(".d") or subprocess.call(["systemctl", "--quiet", "is-enabled", unit],
                                                   stderr=subprocess.DEVNULL):
             continue
-        subprocess.call(["systemctl", "restart" if unit == "scrapsort.service" else "start", "--no-block", unit])
+        subprocess.call(["systemctl", how if unit == "scrapsort.service" else "start", "--no-block", unit])
 
 
 class Environment:
@@ -176,8 +179,9 @@ class Environment:
                 name, version, sys.version_info[0], sys.version_info[1], platform.machine(), " or ".join(self.folders)))
         say("fetching {} {} ...".format(name, version))
         # What comes as source alone is plain Python, or it is not for this place
-        how = ["wheel", "--no-deps", "-w"] if name == "Jetson.GPIO" else ["download", "--no-deps", "--only-binary=:all:",
-                                                                         "-d"]
+        how = ["download", "--no-deps", "--only-binary=:all:", "-d"]
+        if name == "Jetson.GPIO":
+            how = ["wheel", "--no-deps", "-w"]
         run(self._pip() + how + [self.cache, "{}=={}".format(name, version)], "pip")
         for needed in NEEDS.get((name, version), ()):
             run(self._pip() + ["download", "--no-deps", "--only-binary=:all:", "-d", os.path.join(self.cache, "extra"),
@@ -202,7 +206,7 @@ class Environment:
                     raise SetupError("there is no pip to fetch wheels with; run: sudo apt-get install python3-venv")
                 open(os.path.join(folder, "made"), "w").close()
             pip = [python, "-m", "pip"]
-        if sys.version_info < (3, 7):  # its own is too old to know today's wheels
+        if OLD_PIP:  # its own is too old to know today's wheels
             run(pip + ["download", "--no-deps", "-d", self.cache, "pip==21.3.1"], "pip")
             pip = [sys.executable, os.path.join(self.cache, "pip-21.3.1-py3-none-any.whl", "pip")]
         return pip + ["--disable-pip-version-check"]

@@ -28,11 +28,11 @@ SMALL_MB, SWAP_MB = 5000, 4096  # boards with less memory build no engine withou
 
 def main(argv=None):
     """The command scripts/install-jetson."""
-    parser = argparse.ArgumentParser(prog="scripts/install-jetson", description="Installs scrapsort on this Jetson from "
-                                     "this checkout. Run it again after an update; --uninstall takes it back.")
+    parser = argparse.ArgumentParser(prog="scripts/install-jetson", description="Installs scrapsort on this Jetson "
+                                     "from this checkout. Run it again after an update; --uninstall takes it back.")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
     parser.add_argument("--uninstall", action="store_true", help="take back what this script has done; state stays")
-    parser.add_argument("--purge", action="store_true", help="with --uninstall: the journal, models and settings go, too")
+    parser.add_argument("--purge", action="store_true", help="with --uninstall: journal, models and settings go, too")
     parser.add_argument("--wheels", metavar="DIR", help="wheels that are here already, such as those of bundle-offline")
     parser.add_argument("--no-swap", action="store_true", help="do not make a swap file on a board with little memory")
     parser.add_argument("--fastest", action="store_true", help="set nvpmodel's fastest mode; the supply must bear it")
@@ -112,8 +112,8 @@ def jetpack(which, anyway):
         say("    this is no Jetson; going on, as asked")
         return
     if which.l4t and tuple(int(part) for part in which.l4t.split(".")[:2]) < FIRST_L4T:
-        raise StepError("L4T {} is older than JetPack 4.6.1, whose TensorRT is the oldest that serves; flash a newer one"
-                        .format(which.l4t))
+        raise StepError("L4T {} is older than JetPack 4.6.1, whose TensorRT is the oldest that serves; flash a newer "
+                        "one".format(which.l4t))
     say("    {}, JetPack {} (L4T {})".format(which.model or "a Jetson", which.jetpack or "?", which.l4t or "?"))
 
 
@@ -176,8 +176,8 @@ def paths(machine, which, arguments):
     """CUDA's compiler and libraries for shells, and the variable without which NumPy 1.19 dies on JetPack 4."""
     lines = []
     if machine.exists(CUDA + "/bin/nvcc"):
-        lines += ["export PATH={0}/bin:$PATH".format(CUDA),
-                  "export LD_LIBRARY_PATH={0}/lib64${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}".format(CUDA)]
+        lines += ["export PATH={}/bin:$PATH".format(CUDA),
+                  "export LD_LIBRARY_PATH={}/lib64${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}".format(CUDA)]
     elif which.is_jetson:
         say("    there is no {}; TensorRT needs it: sudo apt-get install nvidia-jetpack".format(CUDA))
     if which.l4t.startswith("32."):
@@ -209,7 +209,7 @@ def code(machine, which, arguments):
 
 def environment(machine, which, arguments):
     """NumPy, ONNX Runtime and so on; nothing is done when they are there."""
-    machine.run("/usr/sbin/scrapsort-setup", *(["--wheels", os.path.abspath(arguments.wheels)] if arguments.wheels else []))
+    machine.run("/usr/sbin/scrapsort-setup", *wheels_of(arguments))
 
 
 def pycuda(machine, which, arguments):
@@ -217,9 +217,13 @@ def pycuda(machine, which, arguments):
     if not which.is_jetson or not machine.ask("/usr/bin/python3", "-c", "import tensorrt")[0]:
         say("    not needed: there is no TensorRT for this Python")
         return
-    more = ["--wheels", os.path.abspath(arguments.wheels)] if arguments.wheels else []
-    if not machine.run("/usr/sbin/scrapsort-setup", "--pycuda", *more, check=False):
+    if not machine.run("/usr/sbin/scrapsort-setup", "--pycuda", *wheels_of(arguments), check=False):
         say("    pycuda could not be compiled; ONNX Runtime sorts meanwhile, and doctor tells more")
+
+
+def wheels_of(arguments):
+    """The option of scrapsort-setup for the wheels that are here already."""
+    return ["--wheels", os.path.abspath(arguments.wheels)] if arguments.wheels else []
 
 
 def groups(machine, which, arguments):

@@ -16,17 +16,19 @@ from collections import namedtuple
 Key = namedtuple("Key", "section name default allowed words")
 
 HEAD = """\
-# scrapsort's settings. Every key stands here with its unit, its range and its default, commented out: take the # away to
-# set one. After a change: systemctl reload-or-restart scrapsort. What is wrong here is told in one line by
+# scrapsort's settings. Every key stands here with its unit, its range and its default, commented out: take the # away
+# to set one. After a change: systemctl reload-or-restart scrapsort. What is wrong here is told in one line by
 # `scrapsort doctor`. The same in man scrapsort.toml(5); more in /usr/share/doc/scrapsort.
+
 """
 PAGES = ("operating.md", "ejectors.md")
 UNITS = {"fps": "frames a second", "width": "pixels", "height": "pixels", "region": "pixels", "line": "share",
          "threshold": "probability", "views": "views", "commit_items": "items", "pixels_per_metre": "pixels a metre",
          "encoder_pulses_per_metre": "pulses a metre"}
-ENDINGS = (("_mps", "metres a second"), ("_per_metre", "a metre"), ("_ms", "milliseconds"), ("_mb", "MB of 1,000,000 bytes"),
-           ("_px", "pixels"), ("_deg", "degrees"), ("_days", "days"), ("_hours", "hours"), ("_s", "seconds"),
-           ("_m", "metres"), ("_k", "kelvin"), ("_c", "degrees Celsius"), ("_w", "watts"), ("_pct", "per cent"))
+ENDINGS = (("_mps", "metres a second"), ("_per_metre", "a metre"), ("_ms", "milliseconds"),
+           ("_mb", "MB of 1,000,000 bytes"), ("_px", "pixels"), ("_deg", "degrees"), ("_days", "days"),
+           ("_hours", "hours"), ("_s", "seconds"), ("_m", "metres"), ("_k", "kelvin"), ("_c", "degrees Celsius"),
+           ("_w", "watts"), ("_pct", "per cent"))
 
 
 def keys(tree):
@@ -75,8 +77,8 @@ def conffile(tree):
     for key in keys(tree):
         if key.section != section:
             if section == "decision":
-                text.append("# Thresholds by class, such as plastic = 0.9; probability, from 0.0 to 1.0; default: none\n"
-                            "[decision.per_class]\n\n")
+                text.append("# Thresholds by class, such as plastic = 0.9; probability, from 0.0 to 1.0; default: "
+                            "none\n[decision.per_class]\n\n")
             section = key.section
             if section == "ejector.lane":
                 text.append("# One such section for each valve; take the # away from its first line, too.\n"

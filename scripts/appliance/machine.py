@@ -1,4 +1,4 @@
-"""The machine that something is installed on: its files, the commands that change it, and a record of what was changed."""
+"""The machine that something is installed on: its files, commands that change it, a record of what was changed."""
 
 import json
 import os
@@ -55,7 +55,8 @@ class Machine:
         say("    {}{}".format("would run " if self.dry else "$ ", " ".join(command)))
         if self.dry:
             return True
-        code = subprocess.call(command, stdin=subprocess.DEVNULL, env=dict(os.environ, DEBIAN_FRONTEND="noninteractive"))
+        environ = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        code = subprocess.call(command, stdin=subprocess.DEVNULL, env=environ)
         if code and check:
             raise StepError("`{}` ended with {}".format(" ".join(command), code))
         return code == 0

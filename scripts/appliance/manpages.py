@@ -1,4 +1,4 @@
-"""scrapsort(1) from the argument parsers, scrapsort.toml(5) from the settings. `manpages.py TREE DATE FOLDER` writes both.
+"""scrapsort(1) from the argument parsers, scrapsort.toml(5) from the settings: `manpages.py TREE DATE FOLDER`.
 
 In a process of its own, in which NumPy and OpenCV are stand-ins: the parsers do not need them, and a page is the same
 wherever it is made.
@@ -72,8 +72,8 @@ def commands(tree, date):
         text = [_head("SCRAPSORT", 1, date, edge.__version__),
                 ".SH NAME\nscrapsort \\- sorts scrap on a conveyor\n.SH SYNOPSIS\n.B scrapsort\n.I COMMAND\n"
                 "[\\fIOPTION\\fR \\&...]\n.SH DESCRIPTION\n"
-                "A camera sees the belt, a network says what each item is, a valve throws it into its bin, and a journal "
-                "keeps every item. The service is started with\n.BR \"systemctl start scrapsort\" ;\n"
+                "A camera sees the belt, a network says what each item is, a valve throws it into its bin, and a "
+                "journal keeps every item. The service is started with\n.BR \"systemctl start scrapsort\" ;\n"
                 "its user is scrapsort, and members of the group of that name may read its state and label.\n"
                 ".SH COMMANDS\n"]
         for name, words in cli.COMMANDS:
@@ -88,8 +88,8 @@ def settings(tree, date):
     text = [_head("SCRAPSORT.TOML", 5, date, _version(tree)),
             ".SH NAME\nscrapsort.toml \\- settings of scrapsort\n.SH SYNOPSIS\n.I /etc/scrapsort/scrapsort.toml\n"
             ".SH DESCRIPTION\nA file in TOML. The one of \\-\\-config is taken, else that of\n.BR $SCRAPSORT_CONFIG ,\n"
-            "else /etc/scrapsort/scrapsort.toml if it is there, else the defaults. A key that scrapsort does not know is "
-            "an error, never ignored. An option of the command line takes the place of the setting of its name.\n"]
+            "else /etc/scrapsort/scrapsort.toml if it is there, else the defaults. A key that scrapsort does not know "
+            "is an error, never ignored. An option of the command line takes the place of the setting of its name.\n"]
     section = ""
     for key in keys.keys(tree):
         if key.section != section:

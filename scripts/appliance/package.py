@@ -70,8 +70,8 @@ def build(tree, out, version=None, architecture="all", wheel_folder="", compress
         settle(root, epoch)
         # 18.04's dpkg cannot read zstd; xz takes twenty times as long to save 5 % of a model's weights
         environ = dict(os.environ, SOURCE_DATE_EPOCH=str(epoch))
-        done = subprocess.Popen(["dpkg-deb", "--root-owner-group", "-Z" + compress, "-b", root, path + ".new"], env=environ,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        done = subprocess.Popen(["dpkg-deb", "--root-owner-group", "-Z" + compress, "-b", root, path + ".new"],
+                                env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         said = done.communicate()[1].decode("utf-8", "replace").strip()
         if done.returncode:
             raise PackageError("dpkg-deb: " + said)
@@ -100,9 +100,10 @@ def fill(tree, root, version, epoch, wheel_folder):
         os.symlink(target, os.path.join(root, link))
     write(root + CONFFILE, keys.conffile(tree))
     for name in units(tree):
-        copy(os.path.join(tree, "systemd", name), os.path.join(root, "lib/systemd/system", name))
+        unit = os.path.join(root, "lib/systemd/system", name)
+        copy(os.path.join(tree, "systemd", name), unit)
         if name.endswith(".service"):
-            write(os.path.join(root, "lib/systemd/system", name + ".d", "environment.conf"), template("environment.conf"))
+            write(os.path.join(unit + ".d", "environment.conf"), template("environment.conf"))
     copy(os.path.join(tree, "systemd", "scrapsort.sysusers"), os.path.join(root, "usr/lib/sysusers.d/scrapsort.conf"))
     write(os.path.join(root, "lib/udev/rules.d/60-scrapsort.rules"), template("udev.rules"))
     documents(tree, root, version, epoch)
@@ -124,7 +125,7 @@ def documents(tree, root, version, epoch):
     write(os.path.join(share, "copyright"), template("copyright"))
     write(os.path.join(root, "usr/share/lintian/overrides/scrapsort"), template("lintian-overrides"))
     stamp = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(epoch))
-    pack(os.path.join(share, "changelog.gz"), "scrapsort ({}) unstable; urgency=medium\n\n  * Made from this commit.\n\n"
+    pack(os.path.join(share, "changelog.gz"), "scrapsort ({}) unstable; urgency=medium\n\n  * Of this commit.\n\n"
          " -- scrapsort <root@localhost>  {}\n".format(version, stamp).encode("utf-8"))
 
 
@@ -143,8 +144,8 @@ def control(tree, root, version, architecture, wheels_inside):
     write(os.path.join(debian, "conffiles"), CONFFILE + "\n")
     names, enabled = units(tree), [name for name in units(tree) if "[Install]" in read(tree, "systemd", name)]
     for script in ("preinst", "postinst", "prerm", "postrm"):
-        write(os.path.join(debian, script), template(
-            script, SCHEMA=str(schema_of(tree)), VERSION=version, UNITS=" ".join(names), ENABLED=" ".join(enabled)), 0o755)
+        write(os.path.join(debian, script), template(script, SCHEMA=str(schema_of(tree)), VERSION=version,
+                                                     UNITS=" ".join(names), ENABLED=" ".join(enabled)), 0o755)
     sums = []
     for folder, _, files in os.walk(root):
         for name in files:
@@ -215,8 +216,8 @@ def git(tree, *command):
     if not os.path.exists(os.path.join(tree, ".git")):
         return ""
     try:
-        done = subprocess.Popen(["git", "-c", "core.quotePath=false", "-c", "safe.directory=*", "-C", tree] + list(command),
-                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        done = subprocess.Popen(["git", "-c", "core.quotePath=false", "-c", "safe.directory=*", "-C", tree]
+                                + list(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError:
         return ""
     out = done.communicate()[0].decode("utf-8").strip()
@@ -257,9 +258,8 @@ def copy(source, target):
 def pack(path, data):
     """A .gz that holds neither name nor time."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=9, mtime=0) as packed:
-            packed.write(data)
+    with open(path, "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
+        packed.write(data)
 
 
 def sha256(path):

@@ -62,7 +62,8 @@ def fetch_pycuda(tree, folder, python, arch, glibc=(2, 28)):
     build, base = os.path.join(folder, "build"), _download(python, arch, glibc)
     for name in ("pip", "setuptools", "wheel"):
         _pip(base + ["--no-deps", "-d", build, "{}=={}".format(name, found[name])], False, name)
-    _pip(PIP + ["download", "--no-deps", "--no-binary=pycuda", "-d", build, "pycuda==" + found["pycuda"]], False, "pycuda")
+    _pip(PIP + ["download", "--no-deps", "--no-binary=pycuda", "-d", build, "pycuda==" + found["pycuda"]], False,
+         "pycuda")
     _pip(base + ["-d", build] + list(PYCUDA_NEEDS), True, "what pycuda imports, for Python " + python)
 
 

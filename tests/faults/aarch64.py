@@ -1,7 +1,7 @@
 """Runs programs for aarch64, a Jetson's processor, on x86: `python3 tests/faults/aarch64.py PROGRAM [ARGUMENT …]`.
 
-In a user and mount namespace of its own it registers qemu-user-static with a private binfmt_misc, so that the machine's own
-stays as it is; needs root, qemu-user-static and Linux 6.7 or newer. `chroot ROOT …` of an arm64 root is such a program.
+In a user and mount namespace of its own it registers qemu-user-static with a private binfmt_misc, so that the machine's
+own stays as it is. `chroot ROOT …` of an arm64 root is such a program. Needs root, qemu-user-static, Linux 6.7 or newer.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import sys
 
 QEMU = "/usr/bin/qemu-aarch64-static"
 BINFMT = "/proc/sys/fs/binfmt_misc"
-# An ELF file of 64 bits, little endian, of any system, executable or shared, for machine 183 (EM_AARCH64); P: keeps argv[0],
+# An ELF file of 64 bits, little endian, executable or shared, for machine 183 (EM_AARCH64); P: keeps argv[0],
 # O: qemu is handed the open file, C: its credentials, F: qemu is opened now, so that a chroot need not hold it
 RULE = (b":qemu-aarch64:M::\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7\\x00:"
         b"\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff:"

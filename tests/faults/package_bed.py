@@ -15,7 +15,6 @@ BED_PYTHON = "3.11"
 OLD, NEW = "1.0", "1.1"
 MIGRATIONS_END = "\n)\n\n\ndef connect("
 STATE, CONFFILE = "/var/lib/scrapsort", "/etc/scrapsort/scrapsort.toml"
-TREE = os.environ.get("SCRAPSORT_TREE") or ROOT
 
 
 def why_none(needs=()):
@@ -32,24 +31,38 @@ def why_none(needs=()):
 
 def wheel_folder(architecture):
     """The wheels for the bed's Python, fetched once."""
-    text = "".join("{}=={} ".format(*pin) for pin in wheels.pins(TREE, BED_PYTHON, False))
+    text = "".join("{}=={} ".format(*pin) for pin in wheels.pins(ROOT, BED_PYTHON, False))
     folder = os.path.join(CACHE, "wheels", "{}-{}-{}".format(BED_PYTHON, architecture, package.hashlib.sha256(
         text.encode()).hexdigest()[:12]))
     if not os.path.isdir(folder):
         shutil.rmtree(folder + ".part", ignore_errors=True)
-        wheels.fetch(TREE, folder + ".part", BED_PYTHON, architecture)
+        wheels.fetch(ROOT, folder + ".part", BED_PYTHON, architecture)
         os.rename(folder + ".part", folder)
     return folder
 
 
 def further_on(folder):
     """This checkout in a folder, with one more version of the journal and one more setting."""
-    for name in package.files_of(TREE, package.CODE + ("docs", "systemd", "requirements")):
-        package.copy(os.path.join(TREE, name), os.path.join(folder, name))
+    copy_tree(ROOT, folder)
     _edit(os.path.join(folder, "edge/journal/schema.py"), MIGRATIONS_END,
           '\n    """\n    ALTER TABLE items ADD COLUMN further TEXT;\n    """,' + MIGRATIONS_END)
-    _edit(os.path.join(folder, "edge/settings.py"), '    uri: str = "sim:"\n', '    uri: str = "sim:"\n    more: int = 1\n')
+    uri = '    uri: str = "sim:"\n'
+    _edit(os.path.join(folder, "edge/settings.py"), uri, uri + "    more: int = 1\n")
     return folder
+
+
+def copy_tree(tree, folder, more=()):
+    """What a package is made of, without history; more folders, too."""
+    for name in package.files_of(tree, package.CODE + ("docs", "systemd", "requirements") + tuple(more)):
+        package.copy(os.path.join(tree, name), os.path.join(folder, name))
+        os.chmod(os.path.join(folder, name), os.stat(os.path.join(tree, name)).st_mode & 0o777)
+
+
+def left_over(lines):
+    """Of new paths, a line each, those that are not the doing of dpkg, systemd and useradd themselves."""
+    return [name for name in lines.splitlines() if not name.startswith((
+        "/var/log/", "/var/lib/dpkg", "/var/lib/systemd/", "/dev/")) and not (
+            name.startswith("/etc/") and name.endswith("-")) and name != "/etc/.pwd.lock"]
 
 
 def _edit(path, old, new):
@@ -98,7 +111,7 @@ class PackageBed:
 
     def wait_for_items(self, more=1):
         """Until the service is ready and so many more items are recorded."""
-        self.wait(lambda: self.is_active())
+        self.wait(self.is_active)
         self.wait(lambda: os.path.exists(self.bed.path(STATE + "/journal.db")))
         before = self.items()
         self.wait(lambda: self.items() >= before + more)

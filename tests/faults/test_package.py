@@ -1,29 +1,30 @@
-"""The Debian package in a machine with a real systemd: install, upgrade, downgrade, removal, purge, without a network."""
+"""The Debian package in a machine with a real systemd: install, upgrade, downgrade, removal, purge, no network."""
 
 import os
+import shutil
 import subprocess
 
 import package_bed
 import pytest
-from package_bed import CONFFILE, NEW, OLD, STATE, TREE, PackageBed
+from package_bed import CONFFILE, NEW, OLD, ROOT, STATE, PackageBed
 
 WHY = package_bed.why_none()
 pytestmark = pytest.mark.skipif(bool(WHY), reason="no bed: " + WHY)
+FIND = "find / -xdev -not -path '/proc/*' -not -path '/tmp/*' -not -path '/run/*' | sort >/tmp/"
 DPKG = "DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold -i /srv/{}"
 
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):
     """Packages of two versions with wheels, one without, and the wheels."""
-    from appliance import package
     folder = str(tmp_path_factory.mktemp("dist"))
     wheels = package_bed.wheel_folder("amd64")
     newer = package_bed.further_on(str(tmp_path_factory.mktemp("newer")))
-    for tree, version in ((TREE, OLD), (newer, NEW)):
-        os.rename(package.build(tree, folder, version, "amd64", wheels, "none"), os.path.join(folder, version + ".deb"))
-    os.rename(package.build(TREE, folder, OLD, compress="none"), os.path.join(folder, "bare.deb"))
-    os.symlink(wheels, os.path.join(folder, "wheels"))
-    package.shutil.copytree(wheels, os.path.join(folder, "wheels-here"))
+    for tree, version in ((ROOT, OLD), (newer, NEW)):
+        os.rename(package_bed.package.build(tree, folder, version, "amd64", wheels, "none"),
+                  os.path.join(folder, version + ".deb"))
+    os.rename(package_bed.package.build(ROOT, folder, OLD, compress="none"), os.path.join(folder, "bare.deb"))
+    shutil.copytree(wheels, os.path.join(folder, "wheels"))
     return folder
 
 
@@ -34,13 +35,23 @@ def bed(dist):
     one.close()
 
 
+def test_lintian_finds_nothing(dist):
+    if shutil.which("lintian") is None:
+        pytest.skip("the packages were NOT linted: no lintian; apt-get install lintian")
+    for name in ("1.0.deb", "bare.deb"):
+        done = subprocess.Popen(["lintian", "--fail-on", "warning", os.path.join(dist, name)], stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
+        said = done.communicate()[0].decode("utf-8")
+        assert done.returncode == 0, said
+
+
 def test_it_sorts_once_it_is_installed(bed):
     bed.sh(DPKG.format("1.0.deb"))
     bed.wait_for_items(3)
     assert "sorting, process" in bed.sh("scrapsort status")
     assert "ready to sort" in bed.sh("scrapsort doctor --state " + STATE)
     assert {"video", "gpio", "jtop"} <= set(bed.sh("id -nG scrapsort").split())
-    for unit in package_bed.package.units(TREE):
+    for unit in package_bed.package.units(ROOT):
         assert bed.sh("systemctl is-enabled " + unit).strip() == "enabled"
     # Nothing of the code belongs to the service's user, and it does not use another scrapsort that lies about
     assert not bed.sh("find /opt/scrapsort -user scrapsort")
@@ -67,7 +78,8 @@ def test_an_upgrade_keeps_state_and_settings(bed):
     pid = bed.pid()
     said = bed.sh(DPKG.format("1.0.deb"), good=False)
     refused = [line for line in said.splitlines() if "refused" in line]
-    assert len(refused) == 1 and "has schema version {}, this package knows up to {}".format(schema + 1, schema) in refused[0]
+    assert len(refused) == 1
+    assert "has schema version {}, this package knows up to {}".format(schema + 1, schema) in refused[0]
     assert bed.pid() == pid and bed.is_active()
     assert bed.sh("dpkg-query -W -f '${Version} ${Status}' scrapsort") == NEW + " install ok installed"
     bed.wait_for_items(1)
@@ -80,7 +92,7 @@ def test_an_upgrade_keeps_state_and_settings(bed):
 
 
 def test_removed_it_keeps_its_state_and_purged_nothing(bed):
-    bed.sh("find / -xdev -not -path '/proc/*' -not -path '/tmp/*' -not -path '/run/*' | sort >/tmp/before")
+    bed.sh(FIND + "before")
     bed.sh(DPKG.format("1.0.deb"))
     bed.wait_for_items(2)
     bed.sh("echo '# mine' >>" + CONFFILE)
@@ -93,11 +105,8 @@ def test_removed_it_keeps_its_state_and_purged_nothing(bed):
     bed.wait_for_items(1)
     assert bed.items() > left and "# mine" in bed.sh("cat " + CONFFILE)
     bed.sh("dpkg -P scrapsort")
-    bed.sh("find / -xdev -not -path '/proc/*' -not -path '/tmp/*' -not -path '/run/*' | sort >/tmp/after")
-    new = bed.sh("diff /tmp/before /tmp/after | sed -n 's/^> //p'").splitlines()
-    new = [name for name in new if not name.startswith(("/var/log/", "/var/lib/dpkg", "/var/lib/systemd/", "/dev/"))
-           and name not in ("/etc/group-", "/etc/gshadow-", "/etc/passwd-", "/etc/shadow-", "/etc/.pwd.lock")]
-    assert not new
+    bed.sh(FIND + "after")
+    assert not package_bed.left_over(bed.sh("diff /tmp/before /tmp/after | sed -n 's/^> //p'"))
     assert "scrapsort" in bed.sh("getent passwd scrapsort")
 
 
@@ -111,11 +120,11 @@ def test_without_wheels_it_waits_for_its_environment(bed):
     # Without a network, nor pip, nor ensurepip: one line that says what to do
     said = bed.sh("scrapsort-setup", good=False).splitlines()
     assert said[-1] == "scrapsort-setup: there is no pip to fetch wheels with; run: sudo apt-get install python3-venv"
-    bed.sh("scrapsort-setup --wheels /srv/wheels-here")
+    bed.sh("scrapsort-setup --wheels /srv/wheels")
     bed.wait_for_items(1)
     # What cannot be imported does not take the place of what can
-    bed.sh("cp -r /srv/wheels-here /root/bad && cd /root/bad && printf 'import nothing_of_that_name\\n' >onnxruntime.py && "
-           "mkdir -p onnxruntime && mv onnxruntime.py onnxruntime/__init__.py && python3 -c \"import glob, zipfile; "
+    bed.sh("cp -r /srv/wheels /root/bad && cd /root/bad && mkdir onnxruntime && "
+           "echo 'import nothing_of_that_name' >onnxruntime/__init__.py && python3 -c \"import glob, zipfile; "
            "name = glob.glob('onnxruntime-*.whl')[0]; meta = zipfile.ZipFile(name); "
            "m = [n for n in meta.namelist() if n.endswith('METADATA')][0]; text = meta.read(m); "
            "z = zipfile.ZipFile(name, 'w'); z.writestr(m, text); z.write('onnxruntime/__init__.py')\"")
@@ -126,16 +135,16 @@ def test_without_wheels_it_waits_for_its_environment(bed):
 
 
 def test_a_prepared_archive_installs_without_a_network(dist, tmp_path):
-    from appliance import bundle, package
+    from appliance import bundle
     path = str(tmp_path / "offline.tar")
-    bundle.bundle(TREE, "debian12", path, lambda tree, folder, *rest: package.shutil.copytree(
+    bundle.bundle(ROOT, "debian12", path, lambda tree, folder, *rest: shutil.copytree(
         package_bed.wheel_folder("amd64"), folder))
     subprocess.check_call(["tar", "-xf", path, "-C", str(tmp_path)])
     bed = PackageBed(str(tmp_path), "offline")
     try:
-        assert subprocess.call(["ip", "-V"], stdout=subprocess.DEVNULL) or bed.sh("cat /proc/net/route").count("\n") == 1
+        assert bed.sh("cat /proc/net/route").count("\n") == 1  # its headline: there is no way out
         folder = "/root/scrapsort-offline"
-        bed.sh("cp -r /srv/scrapsort-offline /root && echo x >>{}/wheels/$(ls {}/wheels | grep numpy)".format(folder, folder))
+        bed.sh("cp -r /srv/scrapsort-offline /root && echo x | tee -a {}/wheels/numpy*.whl".format(folder))
         assert "the archive is damaged" in bed.sh(folder + "/install.sh", good=False)
         bed.sh("dpkg -s scrapsort", good=False)
         bed.sh("rm -r {} && cp -r /srv/scrapsort-offline /root".format(folder))
@@ -145,3 +154,41 @@ def test_a_prepared_archive_installs_without_a_network(dist, tmp_path):
         bed.wait_for_items(1)
     finally:
         bed.close()
+
+
+@pytest.fixture
+def checkout(tmp_path_factory):
+    """A bed with a copy of this checkout, and wheels for it, in /srv."""
+    folder = str(tmp_path_factory.mktemp("checkout"))
+    package_bed.copy_tree(ROOT, os.path.join(folder, "scrapsort"), ("scripts",))
+    shutil.copytree(package_bed.wheel_folder("amd64"), os.path.join(folder, "wheels"))
+    one = PackageBed(folder, "checkout")
+    yield one
+    one.close()
+
+
+def test_install_jetson_from_a_checkout_twice_and_back(checkout):
+    bed, install = checkout, "/srv/scrapsort/scripts/install-jetson"
+    assert bed.sh(install, good=False).splitlines()[-1].startswith("scripts/install-jetson: this is no Jetson: ")
+    bed.sh("useradd -m worker; " + FIND + "before")
+    bed.sh(install + " --anyway --dry-run --wheels /srv/wheels")
+    assert not bed.sh("dpkg -l scrapsort 2>/dev/null | grep ^ii || true")
+    command = "SUDO_USER=worker {} --anyway --wheels /srv/wheels".format(install)
+    said = bed.sh(command)
+    assert "11. doctor" in said and said.rstrip().endswith("ready to sort")
+    assert "scrapsort" in bed.sh("id -nG worker").split()
+    bed.wait_for_items(2)
+    items, pid, made = bed.items(), bed.pid(), bed.sh("stat -c %i-%Y /opt/scrapsort/venv/made-from")
+    said = bed.sh(command)
+    assert "there: scrapsort_" in said and "worker is in group scrapsort" in said and "nothing to do" in said
+    assert bed.pid() == pid and bed.sh("stat -c %i-%Y /opt/scrapsort/venv/made-from") == made
+    bed.sh("setpriv --reuid worker --regid worker --init-groups scrapsort status")
+    # Taken back: state stays, nothing else does
+    said = bed.sh(install + " --uninstall")
+    assert "uninstalled; journal, models and settings are kept" in said
+    assert bed.items() >= items and not bed.is_active()
+    assert "scrapsort" not in bed.sh("id -nG worker").split()
+    bed.sh(install + " --uninstall --purge")
+    bed.sh(FIND + "after")
+    assert not package_bed.left_over(bed.sh("diff /tmp/before /tmp/after | sed -n 's/^> //p'"))
+    bed.sh(install + " --uninstall")

@@ -10,6 +10,9 @@ for _folder in ("tests/beds", "scripts"):
 
 from appliance import package, wheels  # noqa: E402  # after their folders are on the path
 from nspawn import CACHE, Bed, NoBedError, root_file_system  # noqa: E402
+from table import write_row  # noqa: E402
+
+__all__ = ["BED_PYTHON", "CACHE", "CONFFILE", "NEW", "OLD", "ROOT", "STATE", "PackageBed", "package", "write_row"]
 
 BED_PYTHON = "3.11"
 OLD, NEW = "1.0", "1.1"

@@ -3,10 +3,11 @@
 import os
 import shutil
 import subprocess
+import time
 
 import package_bed
 import pytest
-from package_bed import CONFFILE, NEW, OLD, ROOT, STATE, PackageBed
+from package_bed import CONFFILE, NEW, OLD, ROOT, STATE, PackageBed, write_row
 
 WHY = package_bed.why_none()
 pytestmark = pytest.mark.skipif(bool(WHY), reason="no bed: " + WHY)
@@ -66,10 +67,17 @@ def test_an_upgrade_keeps_state_and_settings(bed):
     bed.sh("sed -i 's/^#commit_s = .*/commit_s = 0.5/' " + CONFFILE)
     settings, made = bed.sh("cat " + CONFFILE), bed.sh("stat -c %i-%Y /opt/scrapsort/venv/made-from")
     before, pid, schema = bed.items(), bed.pid(), int(bed.sql("PRAGMA user_version"))
+    started = time.monotonic()
     said = bed.sh(DPKG.format("1.1.deb"))
     assert "scrapsort-setup: nothing to do" in said
-    bed.wait_for_items(2)
+    bed.wait_for_items(1)
+    recover_s = time.monotonic() - started
+    bed.wait_for_items(1)
     assert bed.pid() != pid and bed.items() >= before + 2
+    # What the older one had recorded is there, each item once and in order
+    doubled = int(bed.sql("SELECT count(*) - count(DISTINCT run * 1000000 + sequence) FROM items"))
+    write_row("upgrade under load", "dpkg -i of a newer package", before, bed.items(), 0, recover_s)
+    assert doubled == 0
     assert bed.sql("SELECT count(DISTINCT run) FROM items") == "2"
     assert int(bed.sql("PRAGMA user_version")) == schema + 1
     assert bed.sh("cat " + CONFFILE) == settings and "#more = 1" in bed.sh("cat {}.dpkg-dist".format(CONFFILE))
@@ -81,6 +89,10 @@ def test_an_upgrade_keeps_state_and_settings(bed):
     assert len(refused) == 1
     assert "has schema version {}, this package knows up to {}".format(schema + 1, schema) in refused[0]
     assert bed.pid() == pid and bed.is_active()
+    before = bed.items()
+    bed.wait_for_items(1)
+    write_row("downgrade that cannot read the journal", "dpkg -i of an older package: refused", before, bed.items(), 0,
+              None)
     assert bed.sh("dpkg-query -W -f '${Version} ${Status}' scrapsort") == NEW + " install ok installed"
     bed.wait_for_items(1)
     # Without that journal it may
@@ -192,3 +204,24 @@ def test_install_jetson_from_a_checkout_twice_and_back(checkout):
     bed.sh(FIND + "after")
     assert not package_bed.left_over(bed.sh("diff /tmp/before /tmp/after | sed -n 's/^> //p'"))
     bed.sh(install + " --uninstall")
+
+
+def test_an_opencv_of_the_system_is_not_covered(tmp_path):
+    """With Debian's own OpenCV and NumPy, as JetPack's would be: what GStreamer needs stays what is imported."""
+    python, look = "/usr/bin/python3", "import cv2, numpy, onnxruntime; print(cv2.__file__, numpy.__file__)"
+    here = subprocess.Popen([python, "-c", "import sys, cv2; print('%d.%d' % sys.version_info[:2])"],
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).communicate()[0].decode().strip()
+    if here != package_bed.BED_PYTHON:
+        pytest.skip("this machine has no Python {} with OpenCV; apt-get install python3-opencv".format(
+            package_bed.BED_PYTHON))
+    root = tmp_path / "root"
+    package_bed.copy_tree(ROOT, str(root))
+    shutil.copytree(package_bed.wheel_folder("amd64"), str(root / "wheels"))
+    said = subprocess.check_output([python, "-I", os.path.join(ROOT, "scripts", "appliance", "environment.py"), "--root",
+                                    str(root), "--cache", str(tmp_path / "cache"), "--installing"]).decode("utf-8")
+    assert "OpenCV 4." in said and "is the system's" in said
+    found = subprocess.check_output([str(root / "venv" / "bin" / "python"), "-c", look]).decode().split()
+    assert all(path.startswith("/usr/lib/python3/dist-packages/") for path in found)
+    out = subprocess.check_output([str(root / "venv" / "bin" / "python"), "-m", "edge", "doctor", "--state",
+                                   str(tmp_path / "state")], cwd=str(root)).decode("utf-8")
+    assert "ready to sort" in out

@@ -14,7 +14,7 @@ LAUNCHER = """#!/bin/sh
 export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}/opt/scrapsort/app:/opt/scrapsort/site"
 exec /usr/bin/python3 -m {} "$@"
 """
-PARTS = ("edge", "engines", "models", "systemd", "tests/edge/doubles")
+PARTS = ("edge", "engines", "models", "systemd", "tests/edge/doubles", "tests/edge/modbus_server.py")
 UNITS = ("scrapsort.service", "scrapsort-engines.service", "scrapsort-engines.path")
 STATE = "/var/lib/scrapsort"
 SETTINGS = "/etc/scrapsort/scrapsort.toml"
@@ -32,7 +32,8 @@ class Appliance:
         for one in (folder, os.path.dirname(folder)):  # the bed's users must come through
             os.chmod(one, 0o755)
         for part in PARTS:
-            shutil.copytree(os.path.join(ROOT, part), os.path.join(opt, "app", part))
+            copy = shutil.copytree if os.path.isdir(os.path.join(ROOT, part)) else shutil.copy
+            copy(os.path.join(ROOT, part), os.path.join(opt, "app", part))
         self._compile(os.path.join(opt, "app"))
         for command, module in (("scrapsort", "edge"), ("scrapsort-engines", "engines")):
             path = os.path.join(opt, "bin", command)

@@ -3,6 +3,12 @@
 import os
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "edge"))
+for folder in ("edge", "beds"):
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), folder))
 if not os.environ.get("SCRAPSORT_FAULTS"):
     collect_ignore_glob = ["*"]
+
+
+def pytest_addoption(parser):
+    """scripts/test --faults --kills 200."""
+    parser.addoption("--kills", type=int, default=20, help="how often test_service.py kills the sorter")

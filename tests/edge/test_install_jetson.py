@@ -1,4 +1,4 @@
-"""scripts/install-jetson on the files of a Nano: what it would run, that a second time changes nothing, and the way back.
+"""scripts/install-jetson on the files of a Nano: what it would run, that a second time does nothing, and the way back.
 
 On a machine with a real systemd it is tested in tests/faults/test_package.py.
 """

@@ -1,7 +1,7 @@
 """Runs programs for aarch64, a Jetson's processor, on x86: `python3 tests/faults/aarch64.py PROGRAM [ARGUMENT …]`.
 
-In a user and mount namespace of its own it registers qemu-user-static with a private binfmt_misc, so that the machine's
-own stays as it is. `chroot ROOT …` of an arm64 root is such a program. Needs root, qemu-user-static, Linux 6.7 or newer.
+In a user and mount namespace of its own it registers qemu-user-static with a private binfmt_misc: the machine's own
+stays as it is. `chroot ROOT …` of an arm64 root is such a program. Needs root, qemu-user-static, Linux 6.7 or newer.
 """
 
 import ctypes

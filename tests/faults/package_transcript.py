@@ -1,4 +1,4 @@
-"""What a machine says when the package is installed, upgraded, refused, removed and purged: `package_transcript.py OUT`.
+"""What a machine says as the package is installed, upgraded, refused, removed, purged: `package_transcript.py OUT`.
 
 Boots the bed and writes OUT, such as docs/performance/appliance_transcript.md, and the sizes of the packages into the
 table of docs/install.md. Needs what tests/faults/test_package.py needs.
@@ -17,10 +17,10 @@ from package_bed import NEW, OLD, ROOT, PackageBed, package
 HEAD = """\
 # The package on a machine
 
-Written by `python3 tests/faults/package_transcript.py docs/performance/appliance_transcript.md` at {date}, of commit
-{commit}: a Debian 12 with a real systemd in systemd-nspawn, without a network, on {cores} busy cores ({machine}). The
-source is the demo's belt, `sim:`, with the model that ships. {new} is the same code with one more version of the journal
-and one more setting. Nothing of it was run on a Jetson.
+Written by `python3 tests/faults/package_transcript.py docs/performance/appliance_transcript.md` at {date}, of
+commit {commit}: a Debian 12 with a real systemd in systemd-nspawn, without a network, on {cores} busy cores
+({machine}). The source is the demo's belt, `sim:`, with the model that ships. {new} is the same code with one more
+version of the journal and one more setting. Nothing of it was run on a Jetson.
 
 """
 CONF = package_bed.CONFFILE
@@ -31,8 +31,8 @@ STEPS = (
     (None, "scrapsort status", True),
     (None, "scrapsort doctor --state /var/lib/scrapsort", True),
     (None, "man --version >/dev/null 2>&1 || echo 'no man here'; ls /usr/share/man/man?/scrapsort*", None),
-    ("A setting is changed", "sed -i 's/^#commit_s = .*/commit_s = 0.5/' {0} && systemctl restart scrapsort".format(CONF),
-     True),
+    ("A setting is changed", "sed -i 's/^#commit_s = .*/commit_s = 0.5/' {} && "
+     "systemctl restart scrapsort".format(CONF), True),
     ("Upgrade", "DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold -i /srv/{}.deb".format(NEW), True),
     (None, "grep -n '^[^#]' {} | grep commit_s".format(CONF), True),
     ("Downgrade: the older one cannot read the journal", "dpkg -i /srv/{}.deb".format(OLD), False),

@@ -19,7 +19,7 @@ MISSING = [name for name in NEEDS if not package_bed.shutil.which(name)] + (
 pytestmark = pytest.mark.skipif(bool(MISSING), reason="aarch64 was NOT tested: there is no {}; apt-get install "
                                 "mmdebstrap qemu-user-static arch-test".format(", ".join(MISSING)))
 TOLERANCE = 1e-3  # of a probability
-# A Nano's, which has no arithmetic of 16 bits: what ONNX Runtime uses of a newer one's is emulated number by number, and
+# A Nano's, which has no arithmetic of 16 bits: what ONNX Runtime uses of a newer one's is emulated number by number:
 # ten minutes were not enough for one command
 PROCESSOR = "cortex-a57"
 

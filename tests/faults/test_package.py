@@ -217,8 +217,8 @@ def test_an_opencv_of_the_system_is_not_covered(tmp_path):
     root = tmp_path / "root"
     package_bed.copy_tree(ROOT, str(root))
     shutil.copytree(package_bed.wheel_folder("amd64"), str(root / "wheels"))
-    said = subprocess.check_output([python, "-I", os.path.join(ROOT, "scripts", "appliance", "environment.py"), "--root",
-                                    str(root), "--cache", str(tmp_path / "cache"), "--installing"]).decode("utf-8")
+    setup = [python, "-I", os.path.join(ROOT, "scripts", "appliance", "environment.py"), "--installing"]
+    said = subprocess.check_output(setup + ["--root", str(root), "--cache", str(tmp_path / "cache")]).decode("utf-8")
     assert "OpenCV 4." in said and "is the system's" in said
     found = subprocess.check_output([str(root / "venv" / "bin" / "python"), "-c", look]).decode().split()
     assert all(path.startswith("/usr/lib/python3/dist-packages/") for path in found)

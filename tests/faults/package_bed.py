@@ -32,14 +32,14 @@ def why_none(needs=()):
     return ""
 
 
-def wheel_folder(architecture):
-    """The wheels for the bed's Python, fetched once."""
-    text = "".join("{}=={} ".format(*pin) for pin in wheels.pins(ROOT, BED_PYTHON, False))
-    folder = os.path.join(CACHE, "wheels", "{}-{}-{}".format(BED_PYTHON, architecture, package.hashlib.sha256(
+def wheel_folder(architecture, python=BED_PYTHON, jetson=False):
+    """The wheels for a Python, the bed's, fetched once."""
+    text = "".join("{}=={} ".format(*pin) for pin in wheels.pins(ROOT, python, jetson))
+    folder = os.path.join(CACHE, "wheels", "{}-{}-{}".format(python, architecture, package.hashlib.sha256(
         text.encode()).hexdigest()[:12]))
     if not os.path.isdir(folder):
         shutil.rmtree(folder + ".part", ignore_errors=True)
-        wheels.fetch(ROOT, folder + ".part", BED_PYTHON, architecture)
+        wheels.fetch(ROOT, folder + ".part", python, architecture, jetson)
         os.rename(folder + ".part", folder)
     return folder
 

@@ -225,3 +225,39 @@ def test_an_opencv_of_the_system_is_not_covered(tmp_path):
     out = subprocess.check_output([str(root / "venv" / "bin" / "python"), "-m", "edge", "doctor", "--state",
                                    str(tmp_path / "state")], cwd=str(root)).decode("utf-8")
     assert "ready to sort" in out
+
+
+@pytest.mark.parametrize("jetpack", ["4.6", "5.1", "6.x", "7.x"])
+def test_the_pins_of_a_jetpack_make_an_environment_on_its_python(jetpack, tmp_path):
+    """On this processor, and without JetPack's own OpenCV, whose wheel takes its place."""
+    import environments
+    from appliance import wheels
+    python = wheels.JETPACKS[jetpack]["python"]
+    interpreter = environments.find_interpreters().get(tuple(map(int, python.split("."))))
+    if interpreter is None:
+        pytest.skip("JetPack {}'s pins were NOT tried: no Python {} here".format(jetpack, python))
+    root = tmp_path / "root"
+    package_bed.copy_tree(ROOT, str(root))
+    os.symlink(package_bed.wheel_folder("amd64", python, True), str(root / "wheels"))
+    options = ["--installing", "--root", str(root), "--cache", str(tmp_path / "cache")]
+    code = "import sys; sys.path.insert(0, {!r}); import environment; environment.JETSON = '/'; " \
+           "sys.exit(environment.main({!r}))".format(os.path.join(ROOT, "scripts", "appliance"), options)
+    said = subprocess.check_output([interpreter, "-I", "-c", code], stderr=subprocess.STDOUT).decode("utf-8")
+    assert "environment made" in said
+    out = subprocess.check_output([str(root / "venv" / "bin" / "python"), "-m", "edge", "classify", "--format", "json",
+                                   "--precision", "int8", picture(tmp_path)], cwd=str(root)).decode("utf-8")
+    assert '"predicted_class"' in out
+    pins = dict(wheels.pins(ROOT, python, True))
+    found = subprocess.check_output([str(root / "venv" / "bin" / "python"), "-c",
+                                     "import numpy, onnxruntime; print(numpy.__version__, onnxruntime.__version__)"])
+    assert found.decode().split() == [pins["numpy"], pins["onnxruntime"]]
+
+
+def picture(folder):
+    """A drawn item as a file."""
+    import cv2
+
+    from edge.frames.drawn import draw_named
+    path = str(folder / "metal.png")
+    assert cv2.imwrite(path, draw_named("metal", 3))
+    return path

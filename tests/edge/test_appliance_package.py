@@ -61,7 +61,7 @@ def test_what_is_in_it_and_what_is_not(installed):
     path, root = installed
     code, listed, _ = output_of(["dpkg-deb", "-c", path])
     names = {line.split(None, 5)[5].split(" -> ")[0][1:] for line in listed.splitlines()}
-    for name in package.files_of(ROOT, package.CODE):
+    for name in package.files_of(ROOT, ("edge", "engines", "benchmarks", "models")):
         assert "/opt/scrapsort/lib/" + name in names
     assert not [name for name in names if "/trainer/" in name or "/tests/" in name or "__pycache__" in name]
     assert all(line.split()[1] == "root/root" for line in listed.splitlines())
@@ -91,6 +91,7 @@ def test_every_file_that_the_units_start_is_in_it(installed):
 
 
 @needs_dpkg
+@pytest.mark.long
 def test_the_same_tree_gives_the_same_bytes(tree, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", str(EPOCH))
     first = package.build(tree, str(tmp_path / "a"), "1.0")
@@ -318,6 +319,7 @@ def test_a_wheel_s_files_stay_inside(tmp_path):
 # --- the archive for a board without a network ---
 
 @needs_dpkg
+@pytest.mark.long
 def test_the_archive_has_the_package_the_wheels_and_their_sums(tree, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", str(EPOCH))
     asked = []

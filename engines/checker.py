@@ -20,6 +20,7 @@ from engines.children import be_modest
 from engines.compiler import speaker
 
 WARM_UP, PICTURES = 50, 300
+ANSWER_S = 30.0  # nobody waits for these; beside a belt that is being sorted, this process has to wait for a processor
 
 
 def main() -> int:
@@ -41,6 +42,7 @@ def check(request: Dict[str, Any]) -> Dict[str, Any]:
     values = request["sidecar"]
     sidecar = Sidecar(**dict(values, fingerprint=Fingerprint(**values["fingerprint"])))
     classifier = TensorRtClassifier(bundle, Plan(request["plan"], sidecar))
+    classifier.answer_s = ANSWER_S
     with classifier:
         golden = bundle.golden()
         result = compare(classifier, golden)

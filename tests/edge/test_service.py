@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -14,7 +15,8 @@ from helpers import REPOSITORY, is_alive, one_line, rows, start, until
 
 from edge import service
 from edge.clock import Clock
-from edge.errors import SettingsError
+from edge.errors import SettingsError, SourceError, UsageError
+from edge.frames import open_source, outline
 from edge.frames.base import Prefetch
 from edge.health.notify import Notifier
 from edge.health.pulse import Pulse, hottest_c
@@ -172,8 +174,6 @@ def test_the_hottest_zone_counts(tmp_path):
 # -------------------------------------------------------------------- the loop lets know that it turns
 
 def test_a_source_that_gives_nothing_still_lets_the_loop_turn(monkeypatch):
-    import threading
-
     from edge.frames import base
     monkeypatch.setattr(base, "TICK_S", 0.02)
     ticks, stop = [], threading.Event()
@@ -283,7 +283,7 @@ def test_a_camera_that_is_not_there_yet_is_a_degraded_state_and_no_failed_start(
     one.ready()
     one.says("camera: /dev/video-not-there: ")
     until(lambda: len(manager.heard("WATCHDOG")) >= 4)
-    assert any(name == "camera" and not one["ok"] for name, one in one.conditions().items())
+    until(lambda: one.conditions().get("camera", {}).get("ok") is False)
     assert one.end() == 0
 
 
@@ -390,6 +390,22 @@ def test_the_pause_before_another_start_grows_and_ends_when_the_file_changes(man
 def test_at_a_terminal_nothing_is_held_back(monkeypatch):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     assert not service.hold_back(SettingsError("wrong"), "", Clock())
+
+
+@pytest.mark.parametrize("uri", ["sim:?line=0.3&direction=up&view=0.5&pace=fast", "sim:", "drawn:?seed=3"])
+def test_an_outline_of_a_source_is_what_it_says_of_itself_when_open(uri):
+    said, opened = outline(uri, False), open_source(uri, False, threading.Event(), lambda key: False, Clock())
+    assert said.moving == getattr(opened, "moving", False)
+    assert said.in_real_time == getattr(opened, "in_real_time", True)
+    assert getattr(said, "geometry", None) == getattr(opened, "geometry", None)
+
+
+@pytest.mark.parametrize("uri, watch", [("sim:?speeed=1", False), ("/nowhere/at/all", False), ("rtsp://", False),
+                                        ("/dev/video0", True), ("drawn:?seed=x", False), ("", False)])
+def test_an_outline_refuses_what_cannot_be_opened(uri, watch):
+    with pytest.raises((SourceError, UsageError)) as caught:
+        outline(uri, watch)
+    one_line(caught)
 
 
 # -------------------------------------------------------------------- out in time

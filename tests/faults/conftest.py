@@ -11,4 +11,4 @@ if not os.environ.get("SCRAPSORT_FAULTS"):
 
 def pytest_addoption(parser):
     """scripts/test --faults --kills 200."""
-    parser.addoption("--kills", type=int, default=20, help="how often test_service.py kills the sorter")
+    parser.addoption("--kills", type=int, default=20, help="how often test_service_faults.py kills the sorter")

@@ -39,6 +39,7 @@ class TensorRtClassifier(Classifier):
         self._engine: Optional[Engine] = None
         self._events: Tuple[Any, ...] = ()
         self._timeout_s = OPEN_S  # until it is open: first inferences load kernels
+        self.answer_s = ANSWER_S  # from then on
         self._launch = kernel.Launch(bundle.input)
         self._function: Any = None  # the kernel; None: the CPU preprocesses
         self._frame: Any = None  # the buffer that pictures go through to the kernel
@@ -62,14 +63,14 @@ class TensorRtClassifier(Classifier):
         self.device = here.gpu
 
     def open(self) -> "TensorRtClassifier":
-        """As Classifier.open; from then on an answer must be there within ANSWER_S."""
+        """As Classifier.open; from then on an answer must be there within answer_s."""
         try:
             Classifier.open(self)
         except BackendError:
             self._is_open = False
             self._close()
             raise
-        self._timeout_s = ANSWER_S
+        self._timeout_s = self.answer_s
         return self
 
     def _compiled(self, compute_capability: str) -> bytes:

@@ -170,7 +170,7 @@ class Environment:
 
     def _wheel(self, name, version, again=True):
         """The path of a wheel that fits this Python and processor; it is fetched where it is not here."""
-        for folder in self.folders:
+        for folder in [one for top in self.folders for one in (top, os.path.join(top, "build"))]:
             for path in files(folder):
                 if is_of(os.path.basename(path), name, version) and fits(os.path.basename(path)):
                     return path
@@ -191,10 +191,6 @@ class Environment:
     def _pip(self):
         """A pip that can be run, one for today's wheels."""
         os.makedirs(self.cache, exist_ok=True)
-        for folder in self.folders:
-            for path in files(os.path.join(folder, "build")):  # of a prepared archive
-                if os.path.basename(path).startswith("pip-"):
-                    return [sys.executable, os.path.join(path, "pip"), "--disable-pip-version-check"]
         pip = [sys.executable, "-m", "pip"]
         if subprocess.call(pip + ["--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
             folder = os.path.join(self.cache, "pip")
@@ -230,11 +226,15 @@ class Environment:
         say("compiling pycuda {} ...".format(pin))
         environ = dict(os.environ, CUDA_ROOT=cuda, PATH=os.path.join(cuda, "bin") + ":" + os.environ.get("PATH", ""),
                        OPENBLAS_CORETYPE="ARMV8")
-        with tempfile.TemporaryDirectory() as folder:
-            run(self._pip() + ["wheel", "-w", folder] + (
-                ["--no-index", "--find-links", os.path.dirname(sources[0]), "--find-links",
-                 os.path.dirname(os.path.dirname(sources[0])), sources[0]] if sources else
-                ["pycuda==" + pin]), "compiling pycuda", environ)
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as tools:
+            # Sources without a pyproject.toml are built with what pip's own Python has, and a JetPack's has little
+            for name in ("pip", "setuptools", "wheel", "numpy"):
+                unpack(self._wheel(name, read_pins(path)[name]), tools)
+            command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-build-isolation"]
+            command += ["-w", folder]
+            command += ["--no-index", "--find-links", os.path.dirname(sources[0]), "--find-links", os.path.dirname(
+                os.path.dirname(sources[0])), sources[0]] if sources else ["pycuda==" + pin]
+            run(command, "compiling pycuda", dict(environ, PYTHONPATH=tools))
             os.makedirs(extra, exist_ok=True)
             for one in files(folder):
                 if not os.path.basename(one).startswith("numpy-"):

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from appliance import environment
 
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-PYCUDA_NEEDS = ("pytools", "Mako", "MarkupSafe", "platformdirs", "appdirs", "siphash24", "typing_extensions")
+PYCUDA_NEEDS = ("Mako", "MarkupSafe", "platformdirs", "appdirs", "typing_extensions")
 # Debian's names of processors, and wheels'
 MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 # python; glibc: wheels for a newer one are left out; jetson: whose pins, for OpenCV is JetPack's own
@@ -64,7 +64,12 @@ def fetch_pycuda(tree, folder, python, arch, glibc=(2, 28)):
         _pip(base + ["--no-deps", "-d", build, "{}=={}".format(name, found[name])], False, name)
     _pip(PIP + ["download", "--no-deps", "--no-binary=pycuda", "-d", build, "pycuda==" + found["pycuda"]], False,
          "pycuda")
-    _pip(base + ["-d", build] + list(PYCUDA_NEEDS), True, "what pycuda imports, for Python " + python)
+    if python == "3.6":  # pip takes the markers of its own Python for the other's, so its backport is named
+        needs = PYCUDA_NEEDS + ("dataclasses",)
+        _pip(PIP + ["download", "--no-deps", "--no-binary=pytools", "-d", build, "pytools==2022.1.2"], False, "pytools")
+    else:
+        needs = PYCUDA_NEEDS + ("pytools", "siphash24")
+    _pip(base + ["-d", build] + list(needs), False, "what pycuda imports, for Python " + python)
 
 
 def _download(python, arch, glibc):

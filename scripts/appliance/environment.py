@@ -327,12 +327,14 @@ def numbers(version):
 
 
 def run(command, what, environ=None, check=True):
-    """Run a command in silence; its last line is the reason when it fails."""
+    """Run a command in silence; when it fails, the reason is a compiler's first complaint, else its last line."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                env=environ)
     said = process.communicate()[0].decode("utf-8", "replace").strip().splitlines()
     if check and process.returncode:
-        raise SetupError("{} failed: {}".format(what, (said or ["exit code {}".format(process.returncode)])[-1]))
+        wrong = [line.strip() for line in said if re.search(r"(^|\s)error: (?!subprocess)|cannot find -l", line)][:1]
+        raise SetupError("{} failed: {}".format(what, (wrong or said[-1:] or ["exit code {}".format(
+            process.returncode)])[0]))
 
 
 def say(text):

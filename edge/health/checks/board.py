@@ -38,7 +38,7 @@ def _jetpack(place: Place, which: Board) -> Finding:
 
 
 def _power(place: Place) -> List[Finding]:
-    modes, default = _modes(place)
+    modes, default = read_modes(place)
     chosen = re.search(r"pmode:(\d+)", place.text(MODE))
     mode = int(chosen.group(1)) if chosen else default
     locked = clocks_locked(place)
@@ -55,7 +55,8 @@ def _power(place: Place) -> List[Finding]:
     return findings
 
 
-def _modes(place: Place) -> Tuple[Dict[int, str], Optional[int]]:
+def read_modes(place: Place) -> Tuple[Dict[int, str], Optional[int]]:
+    """nvpmodel's modes by number, and the one that it starts with."""
     text = place.text(MODES)
     modes = {int(number): name for number, name in re.findall(
         r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>", text, re.MULTILINE)}

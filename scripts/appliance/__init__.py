@@ -1,0 +1,1 @@
+"""How the appliance becomes a package: its parts for scripts/build-deb, bundle-offline and install-jetson."""

@@ -422,7 +422,8 @@ def test_between_engines_and_the_cpu_there_is_onnx_runtime_on_cuda(belt, doubles
     classifier.classify([view()])
     assert used(classifier) == ("onnxruntime", "fp16") and classifier.device == CUDA == belt.facts()["device"]
     assert belt.trouble().endswith("; in use: onnxruntime fp16 (CUDAExecutionProvider)")
-    classifier._active.classifier._session = None  # and that one fails, too
+    session = classifier._active.classifier._session  # kept: its bindings point into it
+    classifier._active.classifier._session = SimpleNamespace(real=session)  # and that one fails, too: it cannot run
     assert np.allclose(classifier.classify([view(2)]).logits, expected(belt.bundle, 2), atol=1e-4)
     assert (used(classifier), classifier.device) == (("onnxruntime", "int8"), CPU)
     assert "onnxruntime fp16 (CUDAExecutionProvider) failed: ONNX Runtime failed on" in belt.trouble()

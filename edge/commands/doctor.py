@@ -112,16 +112,15 @@ def _state(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding
     if free_mb < found["settings"].journal.keep_free_mb:
         findings.append(Finding("note", "disk", "less than [journal] keep_free_mb = {} is free: pictures will not be "
                                 "kept".format(found["settings"].journal.keep_free_mb), "free some space"))
-    from edge.journal import advice
-    findings += [Finding(*one) for one in advice.findings(state)]
     return findings
 
 
 def _journal(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:
-    from edge.journal import schema
+    from edge.journal import advice, schema
     state = found["state"]
+    findings = [Finding(*one) for one in advice.findings(state)]
     if not os.path.isfile(os.path.join(state, schema.FILE)):
-        return []
+        return findings
     connection = schema.connect(state)
     try:
         items, = connection.execute("SELECT count(*) FROM items").fetchone()
@@ -130,8 +129,8 @@ def _journal(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Findi
         raise schema.explain(error, os.path.join(state, schema.FILE))
     finally:
         connection.close()
-    return [Finding("ok" if health == "ok" else "wrong", "journal", "{} items, {}".format(items, health),
-                    "" if health == "ok" else "scrapsort journal repair")]
+    return findings + [Finding("ok" if health == "ok" else "wrong", "journal", "{} items, {}".format(items, health),
+                               "" if health == "ok" else "scrapsort journal repair")]
 
 
 def _model(arguments: argparse.Namespace, found: Dict[str, Any]) -> List[Finding]:

@@ -125,7 +125,7 @@ def test_the_source_writes_its_truth_and_knows_its_geometry(tmp_path):
         assert item["ejectors_mono_s"] == pytest.approx([item["line_mono_s"], item["line_mono_s"] + 1.4])
     assert frames[0].image_bgr.shape == (180, 320, 3) and frames[0].source == "sim:#1" and len(frames) > 100
     assert frames[1].captured_mono_s - frames[0].captured_mono_s == pytest.approx(1 / 30.0)
-    assert frames[9].captured_wall_s - frames[0].captured_wall_s == pytest.approx(9 / 30.0)
+    assert frames[9].captured_wall_s - frames[0].captured_wall_s == pytest.approx(9 / 30.0, abs=0.05)  # two clocks
 
 
 @pytest.mark.parametrize("word, uri, kind, parts", [

@@ -17,6 +17,7 @@ import empty_library
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+KEPT = os.path.join(HERE, "pycuda_api.json")  # python3 tests/edge/pycuda_real.py writes it
 FROM_PYTHON = (3, 12)  # for which requirements/pycuda-build.txt pins what it needs
 STUB = """
 typedef int answer;
@@ -32,6 +33,8 @@ class UnavailableError(Exception):
 @functools.lru_cache(maxsize=None)
 def built():
     """(python that has the real pycuda, its environment variables). Raises UnavailableError."""
+    if not os.environ.get("SCRAPSORT_FAULTS"):
+        raise UnavailableError("building pycuda takes minutes: scripts/test --faults does it")
     toolkit = _toolkit()
     if sys.version_info[:2] < FROM_PYTHON:
         raise UnavailableError("pycuda 2026.1 is built for Python {}.{} and newer here".format(*FROM_PYTHON))
@@ -51,9 +54,15 @@ def built():
     return python, dict(os.environ, LD_PRELOAD=_stub(folder))
 
 
+def kept():
+    """What pycuda.driver offers, in the form of api_dump, as it was when KEPT was written from a real one."""
+    with open(KEPT) as file:
+        return json.load(file)
+
+
 @functools.lru_cache(maxsize=None)
 def api():
-    """What pycuda.driver offers, in the form of api_dump. Raises UnavailableError."""
+    """What pycuda.driver really offers, in the form of api_dump. Raises UnavailableError."""
     python, environment = built()
     output = subprocess.check_output([python, os.path.join(HERE, "api_dump.py"), "pycuda.driver"], env=environment)
     return json.loads(output.decode("utf-8"))
@@ -107,3 +116,14 @@ def _run(command, folder):
         lines = process.stdout.decode("utf-8", "replace").strip().splitlines()
         raise UnavailableError("pycuda does not build: {}".format(
             next((line for line in reversed(lines) if "rror" in line), "no reason given")))
+
+
+def main():
+    os.environ["SCRAPSORT_FAULTS"] = "1"
+    with open(KEPT, "w") as file:
+        json.dump(api(), file, sort_keys=True, indent=0)
+        file.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -17,8 +17,19 @@ pytestmark = pytest.mark.long("newest")
 
 @pytest.fixture(scope="module")
 def pycuda():
+    return pycuda_real.kept()
+
+
+def test_what_is_kept_of_the_real_one_is_what_it_offers():
     try:
-        return pycuda_real.api()
+        assert pycuda_real.kept() == pycuda_real.api()
+    except pycuda_real.UnavailableError as error:
+        pytest.skip(str(error))
+
+
+def real_pycuda():
+    try:
+        return pycuda_real.built()
     except pycuda_real.UnavailableError as error:
         return pytest.skip(str(error))
 
@@ -61,7 +72,7 @@ def test_what_the_real_one_refuses(owner, member, positional, keywords, words, p
 
 
 def test_without_a_gpu_gpu_check_says_so_with_the_real_one(pycuda):
-    python, environment = pycuda_real.built()
+    python, environment = real_pycuda()
     process = subprocess.run([python, os.path.join(tensorrt_doubles.ROOT, "scripts", "gpu-check")], env=environment,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     assert process.returncode == 1
@@ -73,7 +84,7 @@ OPEN = "from edge.classifier.cuda import Cuda\nCuda().open()"
 
 
 def test_without_a_gpu_the_real_one_gives_our_one_line(pycuda):
-    python, environment = pycuda_real.built()
+    python, environment = real_pycuda()
     process = subprocess.run([python, "-c", OPEN], cwd=tensorrt_doubles.ROOT, env=environment, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, check=False)
     said = process.stdout.decode("utf-8").strip().splitlines()[-1]

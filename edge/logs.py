@@ -5,7 +5,32 @@ import os
 import sys
 from typing import Any, Dict, Mapping, Optional
 
+from edge.clock import utc_text
+
 log = logging.getLogger("scrapsort")
+
+
+class Latest(logging.Handler):
+    """Remembers the latest warning or error, for the status."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._known: Dict[str, Any] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by logging."""
+        try:
+            text = record.getMessage()
+        except Exception:  # a line whose values do not fit its form; the other handler reports that
+            text = str(record.msg)
+        self._known = {"utc": utc_text(record.created), "level": record.levelname.lower(), "text": text}
+
+    def get(self) -> Dict[str, Any]:
+        """utc, level and text; empty when there was none."""
+        return self._known
+
+
+latest = Latest()
 
 
 def start_logging(environ: Optional[Mapping[str, str]] = None) -> None:
@@ -19,7 +44,7 @@ def start_logging(environ: Optional[Mapping[str, str]] = None) -> None:
         handler = journald.JournalHandler(fallback=handler)
     if under_systemd:
         handler = journald.Bounded(handler)
-    log.handlers[:] = [handler]
+    log.handlers[:] = [handler, latest]
     log.setLevel(logging.INFO)
     log.propagate = False
 

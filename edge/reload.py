@@ -8,7 +8,7 @@ from edge.decision import Decider
 from edge.errors import ScrapsortError
 from edge.settings import SECTIONS, Settings
 
-AT_ONCE = ("decision", "review")  # sections that a running loop can take; the others begin it anew
+AT_ONCE = ("decision", "review", "health")  # sections that a running loop can take; the others begin it anew
 
 
 class Asked(NamedTuple):

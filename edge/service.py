@@ -23,6 +23,7 @@ from edge.signals import Deadline, Hangup
 
 REOPEN_S = 300.0  # for opening camera, model and outputs anew, as TimeoutStartSec gives at the start
 LONGEST_PAUSE_S = 60.0
+UNWATCHED_S = 1e6  # days: what systemd's watchdog waits without one
 FAILURES = "failures"  # in $RUNTIME_DIRECTORY: starts in a row that came to nothing
 
 
@@ -32,6 +33,7 @@ class Service:
     def __init__(self, read: Callable[[], Asked], clock: Clock = Clock()):
         """read: the settings anew, checked; raises ScrapsortError."""
         self.clock, self.notifier = clock, Notifier(clock=clock)
+        self.began_s = clock.mono_s()
         self.out = sys.stdout  # now: threads that open backends put another in its place meanwhile
         self.following: Optional[Asked] = None  # what the next belt shall do; None: there is no next one
         self.sorts = False  # a loop has begun since the settings were last changed
@@ -42,6 +44,7 @@ class Service:
         self._apply: Callable[[Asked], None] = lambda asked: None
         self._conditions: Optional[State] = None
         self._in_view, self._left_s = 0, 0.0
+        self._patient = False  # systemd was told to wait longer than at first
         self._deadline = Deadline()
         self._opened = ExitStack()
 
@@ -72,7 +75,7 @@ class Service:
         if self._left_s:
             log.info("settings: the belt is sorted again after %.1f s; up to %d things that were in view then are not "
                      "sorted, and more may have passed", self.clock.mono_s() - self._left_s, self._in_view)
-            self.notifier.patience()
+        self._watch(asked)
         self.sorts, self._left_s = True, 0.0
         forget_failures()
         self.notifier.ready(pulse.line())
@@ -89,7 +92,9 @@ class Service:
         self._pulse = None
         if self.following is not None:
             self._in_view, self._left_s = in_view, self.clock.mono_s()
-            self.notifier.patience(REOPEN_S)
+            if self._asked is None or self._asked.settings.health.watchdog:
+                self.notifier.patience(REOPEN_S)
+            self._patient = True
             self.notifier.status("begins anew with other settings")
 
     def ended(self) -> None:
@@ -129,6 +134,7 @@ class Service:
             log.info("settings: read anew, nothing has changed")
         elif takes_at_once(changed):
             self._apply(new)
+            self._watch(new)
             self._asked = new
             log.info("settings: changed from the next item on: %s", ", ".join(changed))
         elif new.state != self._asked.state:
@@ -139,6 +145,13 @@ class Service:
             log.info("settings: changed: %s; the belt begins anew with them", ", ".join(changed))
             self.following = new
             self._end.set()
+
+    def _watch(self, asked: Asked) -> None:
+        """How long the loop may say nothing before systemd starts it anew."""
+        watchdog = asked.settings.health.watchdog
+        if self._patient or not watchdog:
+            self.notifier.patience(0.0 if watchdog else UNWATCHED_S)
+        self._patient = not watchdog
 
     def refuse(self, error: ScrapsortError) -> None:
         """Settings that cannot be used: the ones before stay."""

@@ -84,6 +84,13 @@ class Review(NamedTuple):
     active_learning: bool = False
 
 
+class Health(NamedTuple):
+    """[health]: what the appliance watches of itself."""
+
+    watchdog: bool = True  # a service whose loop hangs is started anew; false: for a debugger
+    max_temp_c: float = 90.0  # of a Jetson: beyond it less is sorted until it has cooled; 0: only told
+
+
 class Lane(NamedTuple):
     """[[ejector.lane]]: one ejector."""
 
@@ -115,6 +122,7 @@ class Settings(NamedTuple):
     ejector: Ejector = Ejector()
     journal: Journal = Journal()
     review: Review = Review()
+    health: Health = Health()
     file: str = ""
 
 
@@ -151,18 +159,14 @@ RANGES: Dict[Tuple[str, str], Tuple[Any, ...]] = {
     ("journal", "keep_rows_mb"): (0, 10000000),
     ("journal", "keep_pictures_mb"): (0, 10000000),
     ("journal", "keep_free_mb"): (0, 10000000),
+    ("health", "max_temp_c"): (0.0, 150.0),
     ("model", "backend"): BACKENDS,
     ("model", "precision"): PRECISIONS,
     ("model", "cuda_memory"): CUDA_MEMORY,
 }
 
-# Named in the design, not in this version: refused by name rather than ignored
-LATER: Dict[str, Tuple[str, ...]] = {
-    "health": (),
-}
-
 SECTIONS: Dict[str, Any] = {"source": Source, "gate": Gate, "model": Model, "decision": Decision, "ejector": Ejector,
-                            "journal": Journal, "review": Review}
+                            "journal": Journal, "review": Review, "health": Health}
 
 
 def load(path: Optional[str] = None, environ: Optional[Mapping[str, str]] = None) -> Settings:
@@ -187,9 +191,7 @@ def parse(tables: Mapping[str, Any], path: str) -> Settings:
     sections = {}
     for name, table in tables.items():
         if name not in SECTIONS:
-            known_later = " (it comes with a later version)" if name in LATER else ""
-            raise SettingsError("{}: unknown section [{}]{}; {}".format(
-                path, _one_line(name), known_later, nearest(name, SECTIONS)))
+            raise SettingsError("{}: unknown section [{}]; {}".format(path, _one_line(name), nearest(name, SECTIONS)))
         if not isinstance(table, dict):
             raise SettingsError("{}: {} = {!r}: a section [{}] is needed".format(path, name, table, name))
         sections[name] = _parse_section(name, table, path)
@@ -220,9 +222,8 @@ def _parse_section(section: str, table: Mapping[str, Any], path: str) -> Any:
     values = {}
     for key, value in table.items():
         if key not in defaults._fields:
-            known_later = " (it comes with a later version)" if key in LATER.get(section, ()) else ""
-            raise SettingsError("{}: unknown key {}.{}{}; {}".format(
-                path, section, _one_line(key), known_later, nearest(key, defaults._fields)))
+            raise SettingsError("{}: unknown key {}.{}; {}".format(
+                path, section, _one_line(key), nearest(key, defaults._fields)))
         values[key] = _check(section, key, value, getattr(defaults, key), path)
     return defaults._replace(**values)
 

@@ -10,6 +10,7 @@ from edge.decision import ACCEPT, ERROR, REVIEW, Decider
 from edge.ejector import SCHEDULED, NoEjector
 from edge.frames.base import Frame
 from edge.gate import Gate, Item
+from edge.intake import Intake
 from edge.journal import Journal, Record
 from edge.journal.record import of_error, of_item
 from edge.report import Report
@@ -25,14 +26,15 @@ class Sorter:
     def __init__(self, frames: Iterable[Frame], gate: Gate, classifier: Classifier, decider: Decider,
                  reviewer: Reviewer, journal: Journal, report: Report, stop: threading.Event,
                  interval_s: float = 0.0, limit: Optional[int] = None, clock: Clock = Clock(),
-                 ejector: NoEjector = NoEjector(), tick: Callable[[], None] = lambda: None):
+                 ejector: NoEjector = NoEjector(), tick: Callable[[], None] = lambda: None,
+                 intake: Optional[Intake] = None):
         """tick is called as the loop turns, once a frame and while it waits: the watchdog is fed there, and the decider
         or the reviewer may be replaced.
         """
         self.frames, self.gate, self.classifier, self.decider = frames, gate, classifier, decider
         self.reviewer, self.journal, self.report = reviewer, journal, report
         self.stop, self.interval_s, self.limit, self.clock, self.ejector = stop, interval_s, limit, clock, ejector
-        self.tick = tick
+        self.tick, self.intake = tick, intake or Intake()
         self._due_mono_s = clock.mono_s()
 
     def run(self) -> str:
@@ -49,10 +51,11 @@ class Sorter:
             for item in items:
                 if not self._wait_for_turn():
                     return "stopped"
-                sequence += 1
+                sequence, began_s = sequence + 1, self.clock.mono_s()
                 record = self._sort(sequence, item)  # scheduled for its ejector as soon as it is decided
                 self.journal.record(record)  # durable within a group commit; only then it counts as done
                 self.report.item(record)
+                self._rest(began_s)
                 if sequence == self.limit:
                     return "limit reached"
             self.ejector.working(False)
@@ -61,7 +64,8 @@ class Sorter:
         return "stopped" if self.stop.is_set() else "end of source"
 
     def _sort(self, sequence: int, item: Item) -> Record:
-        record = decide_item(sequence, item, self.classifier, self.decider)
+        hot = self.intake.refuses()
+        record = of_error(sequence, item, hot) if hot else decide_item(sequence, item, self.classifier, self.decider)
         if self.gate.speed_mps is None:  # of the first items on a belt whose speed is estimated
             self.ejector.belt(item.speed_mps, item.frame.captured_mono_s)
         line_mono_s = item.frame.captured_mono_s if item.line_mono_s is None else item.line_mono_s
@@ -77,16 +81,23 @@ class Sorter:
         return record
 
     def _wait_for_turn(self) -> bool:
-        """Keep interval_s between the starts of two items; False when stopped meanwhile."""
-        if self.interval_s:
+        """Keep interval_s between the starts of two items, and wait while it is too hot; False when stopped."""
+        while self._due_mono_s > self.clock.mono_s() or self.intake.is_stopped:
             self.ejector.working(False)
-            while self._due_mono_s > self.clock.mono_s():
-                if self.clock.wait(self.stop, min(TICK_S, self._due_mono_s - self.clock.mono_s())):
-                    return False
-                self.tick()
-            self._due_mono_s = max(self._due_mono_s, self.clock.mono_s()) + self.interval_s
-            self.ejector.working(True)
+            left_s = self._due_mono_s - self.clock.mono_s()
+            if self.clock.wait(self.stop, min(TICK_S, left_s) if left_s > 0 else TICK_S):
+                return False
+            self.tick()
+        self._due_mono_s = max(self._due_mono_s, self.clock.mono_s()) + self.interval_s
+        self.ejector.working(True)
         return not self.stop.is_set()
+
+    def _rest(self, began_s: float) -> None:
+        """After an item, while the machine shall work less."""
+        now_s = self.clock.mono_s()
+        rest_s = self.intake.rest_s(now_s - began_s)
+        if rest_s:
+            self._due_mono_s = max(self._due_mono_s, now_s + rest_s)
 
 
 def decide_item(sequence: int, item: Item, classifier: Classifier, decider: Decider) -> Record:

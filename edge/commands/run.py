@@ -22,10 +22,12 @@ from edge.frames import open_source, outline
 from edge.frames.address import shown
 from edge.frames.base import Prefetch
 from edge.gate import open_gate
-from edge.health import State, journald, status_path
+from edge.health import State, heat, journald, status_path
 from edge.health.pulse import Pulse
 from edge.inputs.wires import wire
+from edge.intake import Intake
 from edge.journal import Ejection, Journal, Limits, StateLock
+from edge.logs import latest
 from edge.reload import Asked
 from edge.report import JsonReport, Report, TextReport
 from edge.review import Reviewer
@@ -117,6 +119,7 @@ def _belt(arguments: argparse.Namespace, asked: Asked, service: Service) -> Opti
     with settings_module.naming(settings), ExitStack() as opened:
         conditions = State(status_path(state), clock, source=shown(settings.source.uri),
                            model="{} {}".format(bundle.name, bundle.version), state=state)
+        warmth = opened.enter_context(heat.watched(conditions, settings.health.max_temp_c, clock))
         classifier = opened.enter_context(open_for_run(bundle, settings.model, state, conditions, clock))
         report = _report(arguments, bundle, clock, stop, service.out)
         conditions.counters("items", report.summary.counters)
@@ -141,7 +144,8 @@ def _belt(arguments: argparse.Namespace, asked: Asked, service: Service) -> Opti
             journal.backlog.patient = not moving
             sorter = Sorter(frames if moving else Prefetch(frames, stop=stop, tick=service.tick), gate, classifier,
                             decider, reviewer, journal, report, stop, 0.0 if moving else settings.source.interval_s,
-                            arguments.limit, clock, ejector, service.tick)
+                            arguments.limit, clock, ejector, service.tick,
+                            Intake(moving, lambda: warmth.share, lambda: warmth.text))
         except BaseException:
             journal.close()
             raise
@@ -149,9 +153,13 @@ def _belt(arguments: argparse.Namespace, asked: Asked, service: Service) -> Opti
         def take(new: Asked) -> None:
             sorter.decider = new.decider
             sorter.reviewer = _reviewer(new.settings, classifier, report, prompt, clock)
+            warmth.limit(new.settings.health.max_temp_c)
 
         pulse = Pulse(service.notifier, lambda: report.summary.items, lambda: _model_text(classifier),
-                      conditions.troubles, clock)
+                      conditions.troubles, clock, lambda: warmth.temp_c)
+        conditions.counters("run", lambda: {"items_per_s": round(pulse.items_per_s(), 2),
+                                            "uptime_s": round(clock.mono_s() - service.began_s)})
+        conditions.counters("last_error", latest.get)
         with Signals(service.signalled, prompt):
             _say_start(settings, state, classifier)  # whoever has read it may send a signal
             _sort(sorter, journal, report, settings.source.uri, conditions, service,

@@ -4,15 +4,18 @@ import argparse
 import calendar
 import json
 import os
+import shutil
 import sys
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from edge.commands import common
 from edge.errors import JournalError
 from edge.health import read, read_service, status_path
 from edge.health.state import REFRESH_S
+from edge.journal import schema
 from edge.journal.lock import holder
+from edge.journal.review import count_waiting
 
 STALE_S = 6 * REFRESH_S  # a run that writes nothing for so long hangs
 
@@ -36,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         values["conditions"] = dict(values.get("conditions", {}), status={
             "ok": False, "trouble": "nothing was heard of the run for {:.0f} s: it hangs, or its disk is full".format(
                 silent_s), "since_utc": values["written_utc"]})
+    values.update(_place(str(values.get("state", state))))
     if arguments.format == "json":
         sys.stdout.write(json.dumps(values, indent=2) + "\n")
     else:
@@ -61,6 +65,22 @@ def _runs(values: Dict[str, Any], state: str) -> bool:
     return holder(state) in (values.get("pid"), 0)  # `fire` holds it, too
 
 
+def _place(state: str) -> Dict[str, Any]:
+    """What the state folder itself tells: its disk, its journal, what waits for a person."""
+    found: Dict[str, Any] = {}
+    try:
+        usage, journal = shutil.disk_usage(state), os.path.join(state, schema.FILE)
+        size = sum(os.path.getsize(path) for path in (journal, journal + "-wal") if os.path.isfile(path))
+        found["disk"] = {"free_mb": usage.free // 1000000, "of_mb": usage.total // 1000000,
+                         "journal_mb": round(size / 1e6, 1)}
+    except OSError:  # another user's folder
+        pass
+    waiting = count_waiting(state)
+    if waiting is not None:
+        found["review"] = {"waiting": waiting}
+    return found
+
+
 def age_s(written_utc: Any, now_s: float) -> float:
     """Seconds since a time such as 2026-11-23T02:01:24.500Z; 0 for what is none."""
     try:
@@ -79,10 +99,25 @@ def lines(values: Dict[str, Any]) -> List[str]:
     if values.get("camera_size"):
         text.append("note   {:<20s} {}".format("camera", values["camera_size"]))
     text += ["note   {:<20s} {}".format("backend", note) for note in values.get("notes", [])]
+    text += ["note   {:<20s} {}".format(name, note) for name, note in _of_before(values)]
     for name, one in sorted(values.get("conditions", {}).items()):
         text.append("{:<6s} {:<20s} {}".format("ok" if one["ok"] else "WRONG", name,
                                               "{} (since {})".format(one["trouble"] or "well", one["since_utc"])))
     for name, counts in values.items():
-        if isinstance(counts, dict) and name != "conditions":
+        if isinstance(counts, dict) and name not in ("conditions", "before", "last_error") and counts:
             text.append("       {:<20s} {}".format(name, ", ".join("{} {}".format(*pair) for pair in counts.items())))
     return text
+
+
+def _of_before(values: Dict[str, Any]) -> Iterator[Tuple[str, str]]:
+    """The latest warning or error, and what became of the run before."""
+    error = values.get("last_error") or {}
+    if error:
+        yield "last {}".format(error.get("level")), "{} ({})".format(error.get("text"), error.get("utc"))
+    if values.get("restarts"):
+        before = values.get("before") or {}
+        yield "restarts", "{} since the machine started; the latest after a run that ended: {} ({})".format(
+            values["restarts"], before.get("ended_by"), before.get("last_heard_utc"))
+        error = before.get("last_error") or {}
+        if error:
+            yield "before that", "{} ({})".format(error.get("text"), error.get("utc"))

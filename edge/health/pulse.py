@@ -6,7 +6,6 @@ from typing import Callable, Deque, Dict, Optional, Tuple
 from edge import logs
 from edge.clock import Clock
 from edge.health.notify import Notifier
-from edge.health.sysfs import Sysfs
 
 EVERY_S = 5.0
 RATE_S = 60.0  # the rate is that of so long
@@ -17,10 +16,10 @@ class Pulse:
 
     def __init__(self, notifier: Notifier, items: Callable[[], int], model: Callable[[], str],
                  troubles: Callable[[], Dict[str, str]], clock: Clock = Clock(),
-                 temperature_c: Optional[Callable[[], Optional[float]]] = None):
+                 temperature_c: Callable[[], Optional[float]] = lambda: None):
         """items: sorted so far; model: name, version, backend and precision in use; troubles: as State.troubles."""
         self._notifier, self._items, self._model, self._troubles = notifier, items, model, troubles
-        self._clock, self._temperature_c = clock, temperature_c or hottest_c()
+        self._clock, self._temperature_c = clock, temperature_c
         self._counted: Deque[Tuple[float, int]] = deque([(clock.mono_s(), items())])
         self._due_s = clock.mono_s() + EVERY_S
 
@@ -39,11 +38,14 @@ class Pulse:
         while len(self._counted) > 2 and self._counted[1][0] <= now_s - RATE_S:
             self._counted.popleft()
 
+    def items_per_s(self) -> float:
+        """Of the latest minute."""
+        (first_s, first), now_s = self._counted[0], self._clock.mono_s()
+        return (self._items() - first) / (now_s - first_s) if now_s > first_s else 0.0
+
     def line(self) -> str:
         """sorting 3.1 items/s, trashnet-resnet18 1.2.0, tensorrt fp16, 61 C; before it what is wrong, if anything."""
-        (first_s, first), now_s = self._counted[0], self._clock.mono_s()
-        rate = (self._items() - first) / (now_s - first_s) if now_s > first_s else 0.0
-        parts = ["sorting {:.1f} items/s".format(rate), self._model()]
+        parts = ["sorting {:.1f} items/s".format(self.items_per_s()), self._model()]
         temperature_c = self._temperature_c()
         if temperature_c is not None:
             parts.append("{:.0f} C".format(temperature_c))
@@ -55,8 +57,3 @@ class Pulse:
         more = " (and {} more)".format(len(troubles) - 1) if len(troubles) > 1 else ""
         return "degraded: {}: {}{}; {}".format(name, troubles[name], more, line)
 
-
-def hottest_c(root: str = "/") -> Callable[[], Optional[float]]:
-    """What asks for the highest temperature of the machine in degrees Celsius; None where it tells none."""
-    files = Sysfs(root)
-    return lambda: max(files.temperatures_c().values(), default=None)

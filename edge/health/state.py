@@ -9,7 +9,7 @@ import os
 import threading
 from typing import Any, Callable, Dict, Mapping, Optional
 
-from edge.clock import Clock, utc_text
+from edge.clock import Clock, boot_id, utc_text
 from edge.logs import fields
 
 log = logging.getLogger("scrapsort")
@@ -41,13 +41,29 @@ def read_service() -> Optional[Dict[str, Any]]:
     return read(os.path.join(SERVICE, FILE))
 
 
+def _since_boot(before: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    """boot_id; restarts: how often, since the machine started, a run followed one that did not end by itself; and how
+    the latest such ended. before: the status of the run before, of this process or of another."""
+    boot = boot_id()
+    if before is None or before.get("boot_id") != boot:
+        return {"boot_id": boot, "restarts": 0}
+    known = {"boot_id": boot, "restarts": before.get("restarts", 0)}
+    ended_by = before.get("ended_by") or "killed"
+    if before.get("pid") != os.getpid() and (ended_by == "killed" or ended_by.startswith("failed")):
+        known["restarts"] += 1
+        return dict(known, before={"ended_by": ended_by, "last_heard_utc": before.get("written_utc"),
+                                   "last_error": before.get("last_error") or {}})
+    return dict(known, **{key: before[key] for key in ("before",) if key in before})
+
+
 class State:
     """The conditions of one run: each has a name and a trouble, empty when all is well."""
 
     def __init__(self, path: str, clock: Clock = Clock(), **facts: Any):
         """facts stand in the file as they are, such as source or backend. Call start for the file to be written."""
         self._path, self._clock = path, clock
-        self._facts: Dict[str, Any] = dict(facts, pid=os.getpid(), started_utc=utc_text(clock.wall_s()))
+        self._facts: Dict[str, Any] = dict(facts, pid=os.getpid(), started_utc=utc_text(clock.wall_s()),
+                                           **_since_boot(read(path)))
         self._troubles: Dict[str, str] = {}
         self._since: Dict[str, str] = {}
         self._counters: Dict[str, Callable[[], Mapping[str, Any]]] = {}

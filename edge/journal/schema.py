@@ -65,6 +65,9 @@ MIGRATIONS: Tuple[str, ...] = (
         UNIQUE (run, first_sequence));
     CREATE INDEX items_by_picture ON items (picture) WHERE picture IS NOT NULL;
     """,  # key: the same run in whichever file; ran_s: by the monotonic clock, for wall clocks jump
+    """
+    CREATE INDEX items_to_review ON items (id) WHERE decision = 'review' AND override_class IS NULL;
+    """,  # they are counted for each status
 )
 
 

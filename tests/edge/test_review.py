@@ -6,6 +6,7 @@ import sqlite3
 import cv2
 import numpy as np
 import pytest
+from helpers import rows
 
 from edge.errors import JournalError, UsageError
 from edge.frames.base import Frame
@@ -13,7 +14,7 @@ from edge.frames.drawn import draw_named
 from edge.gate import EveryFrame
 from edge.journal import Journal
 from edge.journal.record import Override
-from edge.journal.review import label, resolve_class, waiting
+from edge.journal.review import COUNT, count_waiting, label, resolve_class, waiting
 from edge.review import Reviewer
 
 CLASSES = ("glass", "metal", "paper", "plastic")
@@ -199,6 +200,16 @@ def state(tmp_path, make_record, run_of):
 def test_what_waits_for_a_person(state):
     assert [(row["id"], row["reason"]) for row in waiting(state)] == [
         (2, None), (3, "low_confidence"), (4, "asked")]
+    assert count_waiting(state) == 3
+    label(state, 2, "glass", "bob")
+    label(state, 1, "paper", "bob")  # nobody asked; it waits for nobody now
+    assert count_waiting(state) == 2 == len(list(waiting(state)))
+
+
+def test_they_are_counted_without_reading_the_whole_journal(state):
+    plan = rows(state, "EXPLAIN QUERY PLAN " + COUNT)
+    assert any("items_to_review" in row["detail"] for row in plan)
+    assert count_waiting(os.path.join(state, "none")) is None
 
 
 def test_why_an_item_waits(tmp_path, make_record, run_of):

@@ -19,7 +19,7 @@ from edge.errors import SettingsError, SourceError, UsageError
 from edge.frames import open_source, outline
 from edge.frames.base import Prefetch
 from edge.health.notify import Notifier
-from edge.health.pulse import Pulse, hottest_c
+from edge.health.pulse import Pulse
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX") or os.name == "nt", reason="systemd is Linux's")
 
@@ -161,16 +161,6 @@ def test_what_is_wrong_comes_first_and_settings_before_all(notifier, clock):
     assert pulse.line().startswith("degraded: settings: refused (and 2 more); ")
 
 
-def test_the_hottest_zone_counts(tmp_path):
-    for number, (kind, text) in enumerate([("CPU-therm", "45500"), ("GPU-therm", "61400"), ("off", "")]):
-        zone = tmp_path / "sys" / "class" / "thermal" / "thermal_zone{}".format(number)
-        zone.mkdir(parents=True)
-        (zone / "type").write_text(kind + "\n")
-        (zone / "temp").write_text(text + "\n")
-    assert hottest_c(str(tmp_path))() == 61.4
-    assert hottest_c(str(tmp_path / "none"))() is None
-
-
 # -------------------------------------------------------------------- the loop lets know that it turns
 
 def test_a_source_that_gives_nothing_still_lets_the_loop_turn(monkeypatch):
@@ -262,6 +252,18 @@ def test_ready_comes_with_the_first_answer_and_a_loop_that_waits_feeds_the_watch
     assert one.end() == 0
     assert manager.heard("STOPPING", "1")
     assert rows(str(one.state), "SELECT ended_by FROM runs")[0]["ended_by"] == "stopped"
+
+
+def test_without_the_watchdog_systemd_waits_for_days_until_the_settings_say_otherwise(run, manager):
+    one = run(DRAWN.format(0.1) + "[health]\nwatchdog = false\n", watchdog_s=8.0)
+    one.ready()
+    until(lambda: manager.heard("WATCHDOG_USEC", "1000000000000"))
+    one.hangup(DRAWN.format(0.1))
+    one.ready(2)
+    until(lambda: manager.heard("WATCHDOG_USEC")[-1] == "8000000")
+    assert one.end() == 0
+    assert manager.heard("WATCHDOG_USEC") == ["1000000000000", "8000000"]
+    assert "changed from the next item on: health.watchdog" in one.log.read_text()
 
 
 def test_a_watched_folder_in_which_nothing_comes_feeds_it_too_and_a_stopped_process_does_not(run, manager, tmp_path):

@@ -23,6 +23,7 @@ DEFAULTS = {
     "journal": {"state": "", "commit_s": 1.0, "commit_items": 32, "keep_days": 90, "keep_rows_mb": 2000,
                 "keep_pictures_mb": 2000, "keep_free_mb": 500},
     "review": {"override": False, "active_learning": False},
+    "health": {"watchdog": True, "max_temp_c": 90.0},
     "ejector": {"enabled": False, "min_gap_ms": 20.0, "late_ms": 20.0, "overlap": "merge", "lane": ()},
 }
 
@@ -170,7 +171,7 @@ BAD = [
     ("region below 0", "[source]\nregion = [-1, 2, 3, 4]", ["source.region", "-1", "from 0 on"]),
     ("half pixels", "[source]\nregion = [0, 0, 10.5, 4]", ["source.region", "10.5", "whole numbers"]),
     ("region as text", "[source]\nregion = 'all'", ["source.region", "'all'", "whole numbers"]),
-    ("later section", "[health]\nwatchdog = true", ["[health]", "later version"]),
+    ("too hot a limit", "[health]\nmax_temp_c = 900", ["health.max_temp_c", "900.0", "from 0.0 to 150.0"]),
     ("unknown section", "[sorce]\nuri = 'x'", ["[sorce]", "did you mean source"]),
     ("key outside a section", "uri = 'sim:'", ["[uri]", "allowed: source, gate, model, decision, ejector, journal"]),
     ("value for a section", "source = 'sim:'", ["source", "'sim:'", "a section [source]"]),

@@ -6,9 +6,9 @@ import os
 import time
 
 import pytest
-from helpers import scrapsort, until
+from helpers import scrapsort, start, until
 
-from edge import cli
+from edge import cli, logs
 from edge.health import State, read, status_path
 from edge.health import state as health_state
 from edge.journal import StateLock, lock
@@ -98,6 +98,77 @@ def test_status_from_another_terminal(tmp_path):
         assert values["running"] is True and values["conditions"]["output gpio:17"]["trouble"] == "pin is taken"
     code, out, _ = status(folder)
     assert code == 1 and "not running; the last run ended: killed" in out
+
+
+# -------------------------------------------------------------------- the run before, and the latest trouble
+
+def after(path, monkeypatch, pid, boot="b1"):
+    """The status of another process' run."""
+    monkeypatch.setattr(health_state.os, "getpid", lambda: pid)
+    monkeypatch.setattr(health_state, "boot_id", lambda: boot)
+    return State(str(path / "status.json"))
+
+
+def test_what_became_of_the_run_before(tmp_path, monkeypatch):
+    first = after(tmp_path, monkeypatch, 1)
+    first.counters("last_error", lambda: {"utc": "2026", "level": "warning", "text": "camera: gone"})
+    first.start()  # and killed: it closes nothing
+    first._stop.set()
+    assert first.as_dict()["restarts"] == 0 and "before" not in first.as_dict()
+    second = after(tmp_path, monkeypatch, 2).as_dict()
+    assert second["restarts"] == 1
+    assert second["before"]["ended_by"] == "killed" and second["before"]["last_error"]["text"] == "camera: gone"
+    third = after(tmp_path, monkeypatch, 2)  # the next belt of the same process
+    third.close("failed: no camera")
+    assert third.as_dict()["restarts"] == 1  # still the one after the first
+    fourth = after(tmp_path, monkeypatch, 4)
+    fourth.close("stopped")
+    assert fourth.as_dict()["restarts"] == 2 and fourth.as_dict()["before"]["ended_by"] == "failed: no camera"
+    fifth = after(tmp_path, monkeypatch, 5)
+    assert fifth.as_dict()["restarts"] == 2  # a stop is no crash
+    assert after(tmp_path, monkeypatch, 6, boot="b2").as_dict()["restarts"] == 0
+
+
+def test_the_latest_warning_is_kept(lines):
+    one = logs.Latest()
+    logger = logging.getLogger("scrapsort")
+    logger.addHandler(one)
+    try:
+        assert one.get() == {}
+        logger.warning("camera: %s", "gone")
+        logger.info("camera: well again")
+        assert (one.get()["level"], one.get()["text"]) == ("warning", "camera: gone")
+    finally:
+        logger.removeHandler(one)
+
+
+def test_the_status_says_rate_restarts_errors_disk_and_what_waits(tmp_path):
+    folder, config = str(tmp_path), tmp_path / "scrapsort.toml"
+    config.write_text("[ejector]\nenabled = true\n[[ejector.lane]]\nclass = \"glass\"\ndistance_m = 0.5\n"
+                      "output = \"modbus:127.0.0.1:1/coil/1\"\n")
+
+    def said(name):
+        return (read(status_path(folder, {})) or {}).get(name, {})
+
+    killed = start("run", "--source", "drawn:", "--interval", "0.05", "--state", tmp_path, "--threshold", "1.0")
+    until(lambda: (said("items") or {"items": 0})["items"] > 0, 60)
+    killed.kill()
+    killed.communicate()
+    running = start("run", "--source", "sim:", "--config", config, "--state", tmp_path)
+    try:
+        until(lambda: said("restarts") == 1 and "modbus" in str(said("last_error")), 60)
+        code, out, _ = status(folder)
+        assert code == 1 and "WRONG  output modbus:127.0.0.1:1" in out
+        assert "note   restarts             1 since the machine started; the latest after a run that ended: k" in out
+        assert "note   last warning         output modbus:127.0.0.1:1" in out
+        values = json.loads(status(folder, "--format", "json")[1])
+        assert values["run"]["items_per_s"] == 0 and values["run"]["uptime_s"] >= 0
+        assert values["review"]["waiting"] >= 1
+        assert values["disk"]["free_mb"] > 0 and values["disk"]["journal_mb"] >= 0.1
+        assert "memory_available_mb" in values["machine"]
+    finally:
+        running.kill()
+        running.communicate()
 
 
 @pytest.fixture

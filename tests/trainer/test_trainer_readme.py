@@ -15,7 +15,7 @@ def test_the_commands_of_the_readme_work(tmp_path):
     with zipfile.ZipFile(tmp_path / "dataset-resized.zip", "w") as archive:
         for file in sorted(tree.rglob("*.jpg")):
             archive.write(file, f"dataset-resized/{file.relative_to(tree).as_posix()}")
-    commands = re.findall(r"^python3 (-m trainer .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    commands = re.findall(r"^python3 (-m trainer .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert [shlex.split(c)[2] for c in commands] == ["prepare", "train", "export", "evaluate"]
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     for command in commands:

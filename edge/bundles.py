@@ -301,7 +301,7 @@ def find(given: Optional[str], configured: str, state: str) -> str:
             return chosen
     current = os.path.join(state, "models", "current")
     if os.path.islink(current):  # what sorts goes on with its own files when the link is made to lead elsewhere
-        return os.path.realpath(current)  # also when nothing is there: an error to be seen, not a reason to sort with another model
+        return os.path.realpath(current)  # where nothing is there, too: that is to be seen, not to be passed over
     candidates = ([current] if os.path.exists(current) else []) + shipped()
     if not candidates:
         raise BundleError("no model bundle found; give --bundle DIR or set [model] bundle")

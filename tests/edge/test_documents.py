@@ -46,9 +46,8 @@ def dead_links(page, text):
     for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
         path, _, anchor = link.partition("#")
         target = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
-        if path and not os.path.exists(os.path.join(REPOSITORY, target)):
-            dead.append(link)
-        elif anchor and anchor not in anchors(text if target == page else read(target)):
+        leads = not path or os.path.exists(os.path.join(REPOSITORY, target))
+        if not leads or (anchor and anchor not in anchors(text if target == page else read(target))):
             dead.append(link)
     return dead
 
@@ -71,7 +70,7 @@ def test_every_page_is_reached_from_the_readme():
 
 # ---------------------------------------------------------------- what is to be typed
 
-class _Parsed(Exception):
+class _ParsedError(Exception):
     """Takes the place of running: what the parser made of the words."""
 
 
@@ -131,7 +130,7 @@ def wrong_with(words, monkeypatch):
 
     def parse_only(parser, args=None, namespace=None):
         parse(parser, args, namespace)
-        raise _Parsed
+        raise _ParsedError
     with monkeypatch.context() as patched:
         patched.setattr(argparse.ArgumentParser, "__init__", lambda parser, *args, **keywords: make(
             parser, *args, **dict(keywords, allow_abbrev=False)))  # a page writes options out
@@ -141,7 +140,7 @@ def wrong_with(words, monkeypatch):
         patched.setattr(sys, "stderr", io.StringIO())
         try:
             main() if main in (engines_main, benchmarks_main) else main(rest)
-        except _Parsed:
+        except _ParsedError:
             return ""
         except SystemExit:
             return sys.stderr.getvalue().strip() or "ends"
@@ -184,7 +183,7 @@ def test_what_a_page_tells_to_type_is_understood(page, monkeypatch):
     wrong = {" ".join(words): wrong_with(placeholders_as_values(words), monkeypatch) for words in whole}
     for words in passing:
         why = wrong_with(placeholders_as_values(words), monkeypatch)
-        wrong[" ".join(words)] = "" if re.search(r"(is|are) required|expected (one|at least one) argument", why) else why
+        wrong[" ".join(words)] = "" if re.search(r"(is|are) required|expected (at least )?one argument", why) else why
     assert {command: why for command, why in wrong.items() if why} == {}
 
 
@@ -243,7 +242,8 @@ def said():
 
 def first_cells(page):
     """What stands in backticks in the first column of a page's tables."""
-    return [quote for cell in re.findall(r"^\| *(`.*?) \|", page, re.MULTILINE) for quote in re.findall(r"`([^`]+)`", cell)]
+    cells = re.findall(r"^\| *(`.*?) \|", page, re.MULTILINE)
+    return [quote for cell in cells for quote in re.findall(r"`([^`]+)`", cell)]
 
 
 def unsaid(quote, said):

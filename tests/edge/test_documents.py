@@ -20,9 +20,6 @@ from engines.__main__ import main as engines_main
 PAGES = ["README.md"] + sorted("docs/" + name for name in os.listdir(os.path.join(REPOSITORY, "docs"))
                                if name.endswith(".md"))
 QUOTING = ("docs/messages.md", "docs/recovery.md")
-# Reported by edge/health/heat.py, which comes with [health] max_temp_c
-OF_HEAT = ("temperature", "throttling")
-HEAT = os.path.isfile(os.path.join(REPOSITORY, "edge", "health", "heat.py"))
 SAID_ELSEWHERE = ("status",)  # a condition that edge/commands/status.py makes up for a run that is silent
 
 
@@ -254,11 +251,7 @@ def unsaid(quote, said):
 
 @pytest.mark.parametrize("page", QUOTING)
 def test_every_line_that_is_quoted_is_said_by_the_code(page, said):
-    text = read(page)
-    if not HEAT:
-        print("left out: what is said of heat, for edge/health/heat.py is not there")
-        text = re.sub(r"^## Too hot.*?(?=^## )", "", text, flags=re.MULTILINE | re.DOTALL)
-    quotes = [quote for quote in first_cells(text) if HEAT or quote not in OF_HEAT]
+    quotes = first_cells(read(page))
     assert len(quotes) > 15
     assert {quote: unsaid(quote, said) for quote in quotes if unsaid(quote, said)} == {}
 
@@ -288,9 +281,8 @@ def test_every_condition_stands_in_the_page():
     section = read("docs/messages.md").partition("## Conditions\n")[2].partition("\n## ")[0]
     listed = {quote.replace("…", "").strip() for quote in first_cells(section)}
     names = conditions()
-    assert {"camera", "journal", "output", "backend", "loop"} <= names
-    assert names - listed == set()
-    assert listed - names - set(SAID_ELSEWHERE) <= (set() if HEAT else set(OF_HEAT))
+    assert {"camera", "journal", "output", "backend", "loop", "temperature"} <= names
+    assert listed == names | set(SAID_ELSEWHERE)
 
 
 def test_every_status_stands_in_the_page():

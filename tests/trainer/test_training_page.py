@@ -36,7 +36,7 @@ def test_the_commands_of_the_page_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for command in commands():
         if "runs/default/best.pt" in command or command == ["train", "--init", "imagenet"]:
-            continue  # the short way, which the README's test goes
+            continue  # the short way, which test_trainer_readme.py goes
         shown = ["none" if word == "imagenet" else "3" if word == "200" else word for word in command]
         code = main([*shown, *SHORTER.get(command[0], [])])
         printed = capsys.readouterr()

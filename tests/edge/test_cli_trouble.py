@@ -1,9 +1,11 @@
 """Errors of the command line: one line, the right exit code, and nothing lost."""
 
 import os
+import runpy
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 
 import pytest
 from helpers import SHIPPED, json_lines, scrapsort, start
@@ -22,6 +24,23 @@ def test_a_full_disk_behind_stdout_is_one_line(belt, state):
         process = start("run", "--source", belt, "--state", state, "--quiet", stdout=full)
         errors = process.communicate(timeout=60)[1].decode("utf-8")
     assert process.returncode == 1 and "No space left" in errors and "Traceback" not in errors
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="this system has no /dev/shm")
+def test_a_full_disk_without_room_for_temporary_files_keeps_no_camera_from_being_opened(monkeypatch, tmp_path):
+    """A card holds /tmp, too: Python then finds no folder for temporary files at all."""
+    from edge import locks
+    from edge.frames import capture, ring
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+    with pytest.raises(OSError):
+        tempfile.gettempdir()
+    runpy.run_path(locks.__file__)["MachineLock"]("camera", "one", [str(tmp_path)]).close()
+    made = ring.Ring(3 * 64)
+    made.close()
+    with capture.Said() as said:
+        os.write(2, b"the reason\n")
+        assert said.last() == "the reason"
 
 
 def test_doctor_reports_a_damaged_journal(belt, state):

@@ -5,10 +5,11 @@ import runpy
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 
 import pytest
-from helpers import SHIPPED, json_lines, scrapsort, start
+from helpers import REPOSITORY, SHIPPED, json_lines, scrapsort, start
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
@@ -41,6 +42,18 @@ def test_a_full_disk_without_room_for_temporary_files_keeps_no_camera_from_being
     with capture.Said() as said:
         os.write(2, b"the reason\n")
         assert said.last() == "the reason"
+
+
+def test_a_run_leaves_nothing_at_home(tmp_path):
+    """Nor does ONNX Runtime, which would also send it away."""
+    (tmp_path / "home").mkdir()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "ORT_"))}
+    done = subprocess.Popen([sys.executable, "-m", "edge", "run", "--source", "drawn:", "--limit", "1", "--quiet",
+                             "--backend", "onnxruntime", "--state", str(tmp_path / "state")], cwd=REPOSITORY,
+                            env=dict(environment, HOME=str(tmp_path / "home")), stdout=subprocess.PIPE)
+    done.communicate(timeout=120)
+    assert done.returncode == 0
+    assert os.listdir(str(tmp_path / "home")) == []
 
 
 def test_doctor_reports_a_damaged_journal(belt, state):

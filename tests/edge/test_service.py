@@ -366,6 +366,9 @@ def test_a_start_with_bad_settings_says_so_once_and_the_next_ones_are_spaced(run
     assert "unknown key source.url" in lines[0]
     assert any(text.startswith("failed: ") for text in manager.heard("STATUS"))
     assert (tmp_path / "run" / "failures").read_text() == "1\n"
+    status = json.loads((tmp_path / "run" / "status.json").read_text())  # what `scrapsort status` shows
+    assert "unknown key source.url" in status["ended_by"] and status["ended_by"].startswith("failed: ")
+    assert "unknown key source.url" in status["last_error"]["text"]
 
 
 def test_the_pause_before_another_start_grows_and_ends_when_the_file_changes(manager, monkeypatch, tmp_path, clock):

@@ -354,6 +354,16 @@ def test_what_is_missing_is_one_line(tmp_path, capsys):
     assert "no wheel of onnxruntime" in said and said.endswith("run: sudo scrapsort-setup\n")
 
 
+@pytest.mark.skipif(os.name != "posix" or sys.version_info[:2] == (3, 7), reason="for Linux")
+def test_the_environment_is_readable_for_the_service_whatever_root_s_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        environment.main(["--installing", "--root", ROOT, "--cache", str(tmp_path)])
+    finally:
+        during = os.umask(before)
+    assert during == 0o022
+
+
 def test_a_wheel_s_files_stay_inside(tmp_path):
     path = str(tmp_path / "x-1-py3-none-any.whl")
     with zipfile.ZipFile(path, "w") as wheel:

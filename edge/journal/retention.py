@@ -5,7 +5,8 @@ Only where much more is free than is used (a limit was lowered) are pages given 
 
 Wall clocks jump and may start in 1970, so age is not taken at its word: rows go in the order in which they came, up to
 the last that is old by a label that can be trusted, never beyond the first that is not; this run's by the monotonic
-clock; and while the system says that its clock is not synchronised, no earlier run's at all.
+clock; and while the system says that its clock is not synchronised, no earlier run's at all. Where it does not say (a
+service may not ask the kernel), no more time is believed to have passed than was recorded.
 """
 
 import sqlite3
@@ -98,8 +99,10 @@ class Retention:
         if not self._limits.days:
             return False
         keep_s = self._limits.days * 86400.0
-        trusted = self._clock.synchronised() is not False  # None: a system that does not say
-        cutoff = utc_text(max(self._clock.wall_s() - keep_s, 0.0)) if trusted else ""
+        synchronised = self._clock.synchronised()
+        cutoff = utc_text(max(self._clock.wall_s() - keep_s, 0.0)) if synchronised is not False else ""
+        if synchronised is None:
+            cutoff = min(cutoff, self._believed(connection, run, keep_s))
         values = {"run": run, "cutoff": cutoff, "mono": self._clock.mono_s() - keep_s, "sane": SANE_UTC}
         young = connection.execute(
             "SELECT id FROM items WHERE CASE WHEN run = :run THEN captured_mono_s >= :mono ELSE "
@@ -111,6 +114,16 @@ class Retention:
             "AND captured_utc < :cutoff AND coalesce(clock_synchronised, 1) = 1)) ORDER BY id DESC LIMIT 1",
             values).fetchone()
         return bool(old) and self._delete_rest(connection, old[0])
+
+    def _believed(self, connection: sqlite3.Connection, run: int, keep_s: float) -> str:
+        """What is so much older than the last item before this run and the time since this run's first; "": nothing."""
+        before = connection.execute("SELECT captured_utc FROM items WHERE run < ? ORDER BY run DESC, sequence DESC "
+                                    "LIMIT 1", (run,)).fetchone()
+        first = connection.execute("SELECT captured_mono_s FROM items WHERE run = ? ORDER BY sequence LIMIT 1",
+                                   (run,)).fetchone()
+        passed_s = self._clock.mono_s() - first[0] if first else 0.0
+        return before and connection.execute("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', ?, ?)", (
+            before[0], "{:+.0f} seconds".format(passed_s - keep_s))).fetchone()[0] or ""
 
     def _delete_rest(self, connection: sqlite3.Connection, last: int) -> bool:
         """Some rows that do not wait for review."""

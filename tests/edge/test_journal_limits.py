@@ -74,6 +74,9 @@ def test_old_rows_go_and_what_waits_for_review_stays(state, make_record, run_of,
     ("a clock that is years ahead and says that it is not synchronised", [(0, 1), (0, 1)], False, 3000, 2),
     ("a clock that is back in 1970", [(0, 1), (0, 1)], True, "1970", 2),
     ("old ones, then a boot in 1970, then good ones", [(-200, 1), ("1970", 0), (0, 1)], True, 0, 2),
+    ("a clock years ahead of which nobody says whether it is right", [(0, 1), (0, 1)], None, 3000, 2),
+    ("really old, and nobody says whether the clock is right", [(-200, 1), (-190, 1), (0, 1)], None, 0, 1),
+    ("a boot in 1970, and nobody says anything", [(-200, 1), ("1970", 0)], None, 0, 2),
     ("really old, and the clock is right", [(-200, 1), (-190, 1), (0, 1)], True, 0, 1),
 ], ids=lambda value: value if isinstance(value, str) and len(value) > 5 else "")
 def test_a_clock_that_jumps_throws_away_nothing_that_is_young(state, make_record, run_of, clock, word, labels_days,
@@ -86,6 +89,19 @@ def test_a_clock_that_jumps_throws_away_nothing_that_is_young(state, make_record
     clock.wall, clock.synchronised = (5000.0 if now_days == "1970" else real + now_days * DAY_S), lambda: synchronised
     clean(state, clock, days=90)
     assert len(rows(state)) == kept
+
+
+def test_a_run_of_months_lets_go_of_what_came_before_it_also_where_nobody_says_what_time_it_is(
+        state, make_record, run_of, clock):
+    write(state, run_of, [make_record(1, captured_wall_s=clock.wall)], clock)
+    write(state, run_of, [make_record(1, captured_wall_s=clock.wall, captured_mono_s=clock.mono)], clock)
+    clock.synchronised = lambda: None
+    clock.move(80 * DAY_S)
+    clean(state, clock, run=2, days=90)
+    assert len(rows(state)) == 2
+    clock.move(20 * DAY_S)
+    clean(state, clock, run=2, days=90)
+    assert len(rows(state)) == 0
 
 
 def test_rows_of_this_run_are_as_old_as_the_monotonic_clock_says(state, make_record, run_of, clock):

@@ -34,7 +34,7 @@ STEPS = (
     (None, "scrapsort doctor --state /var/lib/scrapsort", True),
     ("From `systemctl start` to READY", "systemctl stop scrapsort", True),
     (None, " && ".join(READY), True),
-    (None, "sed -n '/^.health/,/^.ejector/p' {}".format(CONF), True),
+    (None, "sed -n '/^.health/,/max_temp_c/p' {}".format(CONF), True),
     (None, "man --version >/dev/null 2>&1 || echo 'no man here'; ls /usr/share/man/man?/scrapsort*", None),
     ("A setting is changed", "sed -i 's/^#commit_s = .*/commit_s = 0.5/' {} && "
      "systemctl restart scrapsort".format(CONF), True),

@@ -3,12 +3,14 @@
 import ctypes
 import ctypes.util
 import glob
+import locale
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from edge.errors import BackendError
@@ -101,6 +103,16 @@ class Nvcc(Compiler):
         return output
 
 
+@contextmanager
+def _same_locale() -> Iterator[None]:
+    """NVRTC leaves the process with the locale C, in which files with other letters than ASCII's cannot be read."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
 class Nvrtc(Compiler):
     """The compiler as a library, which needs no C++ compiler. Raises BackendError if it cannot be loaded."""
 
@@ -119,7 +131,9 @@ class Nvrtc(Compiler):
         program = ctypes.c_void_p()
         self._check(self._library.nvrtcCreateProgram(ctypes.byref(program), source, b"preprocess.cu", 0, None, None))
         try:
-            code = self._library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
+            with _same_locale():
+                code = self._library.nvrtcCompileProgram(program, len(options),
+                                                         (ctypes.c_char_p * len(options))(*options))
             if code:
                 log = self._read(program, "ProgramLog").decode("utf-8", "replace")
                 raise BackendError("{} failed: {}".format(self.version, _complaint(log) or self._text(code)))

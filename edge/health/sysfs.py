@@ -18,6 +18,8 @@ COUNTERS = ("sys/class/hwmon/hwmon*/oc*_event_cnt",  # under-voltage and over-cu
             "sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count")  # of Intel's processors
 ALARMS = "sys/class/hwmon/hwmon*/curr[123]_*_alarm"
 WHOLE_RAILS = ("POM_5V_IN", "VDD_IN")  # what the board draws as a whole, where it is measured
+MODE = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>", re.MULTILINE)  # in nvpmodel.conf
+DEFAULT_MODE = re.compile(r"^\s*<\s*PM_CONFIG\s+DEFAULT=(\d+)\s*>", re.MULTILINE)
 OUTSIDE_C = (-40.0, 150.0)  # a sensor that is switched off says -256
 
 
@@ -116,12 +118,26 @@ class Sysfs:
 
     def nvpmodel(self) -> str:
         """The power mode's name, or its number where nvpmodel.conf does not name it; empty where there is none."""
-        found = re.search(r"pmode:0*(\d+)", _text(os.path.join(self._root, "var/lib/nvpmodel/status")))
-        if found is None:
-            return ""
-        modes = dict(re.findall(r"^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)",
-                                _text(os.path.join(self._root, "etc/nvpmodel.conf")), re.MULTILINE))
-        return str(modes.get(found.group(1), found.group(1)))
+        mode = self._chosen_mode()
+        return "" if mode is None else self.power_modes().get(mode, str(mode))
+
+    def power_modes(self) -> Dict[int, str]:
+        """nvpmodel's modes: their names by number."""
+        return {int(number): name for number, name in MODE.findall(self._modes())}
+
+    def power_mode(self) -> Optional[int]:
+        """The number of nvpmodel's mode: the one that was chosen, else the one that the board starts with."""
+        mode = self._chosen_mode()
+        default = DEFAULT_MODE.search(self._modes()) if mode is None else None
+        return int(default.group(1)) if default else mode
+
+    def _modes(self) -> str:
+        return _text(os.path.join(self._root, "etc/nvpmodel.conf"))
+
+    def _chosen_mode(self) -> Optional[int]:
+        """`nvpmodel -m` keeps its choice as `pmode:0002`, which can be read without root."""
+        found = re.search(r"pmode:(\d+)", _text(os.path.join(self._root, "var/lib/nvpmodel/status")))
+        return int(found.group(1)) if found else None
 
     def _find(self, pattern: str) -> List[str]:
         return sorted(glob.glob(os.path.join(glob.escape(self._root), pattern)))

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
 
@@ -30,6 +31,17 @@ LOOK = "import {0}; print({0}.__version__)"
 TRY = "import numpy, cv2, onnxruntime; cv2.resize(numpy.zeros((4, 4), numpy.uint8), (2, 2))"
 
 
+# What pycuda's setup.py reads in the home directory. Nothing here draws random numbers on the GPU, and CUDA's library
+# for that may not be there; these bindings only hand calls on, so the compiler need not try hard
+PYCUDA_SETTINGS = """\
+CUDA_ENABLE_CURAND = False
+CUDADRV_LIB_DIR = [{!r}]
+CXXFLAGS = ["-O1", "-g0"]
+"""
+TOOLKIT = "/usr/local/cuda"
+# The driver's library: of JetPack 4 and 5, of newer ones, of a PC; the toolkit's own only stands in for it
+DRIVERS = ("/usr/lib/aarch64-linux-gnu/tegra", "/usr/lib/aarch64-linux-gnu/nvidia", "/usr/lib/aarch64-linux-gnu",
+           "/usr/lib/x86_64-linux-gnu", TOOLKIT + "/lib64/stubs", TOOLKIT + "/compat")
 OLD_PIP = tuple(sys.version_info[:2]) < (3, 7)
 
 
@@ -53,6 +65,9 @@ def main(argv=None):
         if arguments.pycuda:
             setup.build_pycuda()
         made = setup.make(arguments.force)
+        trouble = setup.pycuda_trouble() if arguments.pycuda else None
+        if trouble:
+            raise SetupError("pycuda was compiled and cannot be imported: " + trouble)
     except (SetupError, OSError, zipfile.BadZipFile) as error:
         sys.stderr.write("scrapsort-setup: {}{}\n".format(
             error, "; when that is mended, run: sudo scrapsort-setup" if arguments.installing else ""))
@@ -116,20 +131,23 @@ class Environment:
         shutil.rmtree(old, ignore_errors=True)
         return True
 
-    def _pins(self):
-        """{name: version} for this Python; a Jetson's own pins first."""
+    def _pin_file(self, kind):
+        """The file of pins for this Python's line."""
         version = tuple(sys.version_info[:2])
         lines = [line for line in LINES if line <= version]
         if not lines or version == (3, 7):
             raise SetupError("Python {}.{} is not served; 3.6, 3.8 or newer is needed".format(*version))
+        path = os.path.join(self.root, "requirements", "{}-{}.{}.txt".format(kind, *max(lines)))
+        if not os.path.isfile(path):
+            raise SetupError("no pins for Python {}.{}: there is no {}".format(*(version + (path,))))
+        return path
+
+    def _pins(self):
+        """{name: version} for this Python; a Jetson's own pins first."""
         pins = {}
         for kind in ("jetson", "edge") if self.jetson else ("edge",):
-            path = os.path.join(self.root, "requirements", "{}-{}.{}.txt".format(kind, *max(lines)))
-            if os.path.isfile(path):
-                for name, pin in read_pins(path).items():
-                    pins.setdefault(name, pin)
-        if "numpy" not in pins:
-            raise SetupError("no pins for Python {}.{} in {}/requirements".format(*(version + (self.root,))))
+            for name, pin in read_pins(self._pin_file(kind)).items():
+                pins.setdefault(name, pin)
         return {name: pin for name, pin in pins.items() if name.lower() not in NOT_HERE}
 
     def _stamp(self):
@@ -212,48 +230,79 @@ class Environment:
 
     def build_pycuda(self):
         """Compile the pinned pycuda into the cache; done at once when it is there. Raises SetupError."""
-        path = os.path.join(self.root, "requirements", "jetson-{}.{}.txt".format(*sys.version_info[:2]))
-        pin = (read_pins(path) if os.path.isfile(path) else {}).get("pycuda")
+        pins = read_pins(self._pin_file("jetson"))
+        pin = pins.get("pycuda")
         if not pin:
             raise SetupError("no pycuda is pinned for this Python")
         extra = os.path.join(self.cache, "extra")
-        if any(is_of(os.path.basename(one), "pycuda", pin) for folder in self.folders
+        if any(is_of(os.path.basename(one), "pycuda", pin) and fits(os.path.basename(one)) for folder in self.folders
                for one in files(os.path.join(folder, "extra"))):
             return
-        nvcc = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
-        if not os.path.exists(nvcc):
-            raise SetupError("pycuda needs CUDA's compiler; run: sudo apt-get install nvidia-jetpack")
-        cuda = os.path.dirname(os.path.dirname(os.path.realpath(nvcc)))
+        cuda, driver = toolkit(), driver_library()
         sources = [one for folder in self.folders for one in files(os.path.join(folder, "build"), ".tar.gz")
                    if "pycuda-" + pin in one]
-        say("compiling pycuda {} ...".format(pin))
-        environ = dict(os.environ, CUDA_ROOT=cuda, PATH=os.path.join(cuda, "bin") + ":" + os.environ.get("PATH", ""),
-                       OPENBLAS_CORETYPE="ARMV8")
+        say("compiling pycuda {} with {} ...".format(pin, cuda))
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as tools:
             # Sources without a pyproject.toml are built with what pip's own Python has, and a JetPack's has little
             for name in ("pip", "setuptools", "wheel", "numpy"):
-                unpack(self._wheel(name, read_pins(path)[name]), tools)
+                unpack(self._wheel(name, pins[name]), tools)
+            # The linker wants the name without a number, which a machine may not have
+            os.symlink(driver, os.path.join(tools, "libcuda.so"))
+            with open(os.path.join(tools, ".aksetup-defaults.py"), "w") as file:
+                file.write(PYCUDA_SETTINGS.format(tools))
             command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-build-isolation"]
             command += ["-w", folder]
             command += ["--no-index", "--find-links", os.path.dirname(sources[0]), "--find-links", os.path.dirname(
                 os.path.dirname(sources[0])), sources[0]] if sources else ["pycuda==" + pin]
-            run(command, "compiling pycuda", dict(environ, PYTHONPATH=tools))
+            run(command, "compiling pycuda", dict(
+                os.environ, CUDA_ROOT=cuda, PATH=os.path.join(cuda, "bin") + ":" + os.environ.get("PATH", ""),
+                OPENBLAS_CORETYPE="ARMV8", PYTHONPATH=tools, HOME=tools))
             os.makedirs(extra, exist_ok=True)
             for one in files(folder):
                 if not os.path.basename(one).startswith("numpy-"):
                     shutil.copy(one, extra)
 
+    def pycuda_trouble(self):
+        """None when pycuda can be imported in the environment, else why not, in one line."""
+        return self._tried(self.venv, "import pycuda.driver")
+
     @staticmethod
-    def _tried(venv):
+    def _tried(venv, code=TRY if sys.version_info >= (3, 11) else TRY + "; import tomli"):
         """None when all that is needed can be imported there, else the last line of what Python says."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         environ["OPENBLAS_CORETYPE"] = "ARMV8" if sys.version_info < (3, 7) else environ.get("OPENBLAS_CORETYPE", "")
         environ["ORT_DISABLE_TELEMETRY"] = "1"  # as edge/__init__.py does: nothing into root's home, nothing sent away
-        code = TRY if sys.version_info >= (3, 11) else TRY + "; import tomli"
         process = subprocess.Popen([os.path.join(venv, "bin", "python"), "-c", code], stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, env={k: v for k, v in environ.items() if v})
         said = process.communicate()[0].decode("utf-8", "replace").strip().splitlines()
         return None if process.returncode == 0 else "exit code {}: {}".format(process.returncode, (said or ["-"])[-1])
+
+
+def toolkit():
+    """The folder of CUDA's compiler and headers. Raises SetupError, also where there is no C++ compiler."""
+    on_path = shutil.which("nvcc")
+    # What is on PATH may be a script that only calls the real one: its folder's neighbour must have the headers
+    for folder in (os.environ.get("CUDA_ROOT"), TOOLKIT, on_path and os.path.dirname(os.path.dirname(os.path.realpath(
+            on_path)))):
+        if folder and os.path.exists(os.path.join(folder, "bin", "nvcc")) and os.path.exists(os.path.join(
+                folder, "include", "cuda.h")):
+            break
+    else:
+        raise SetupError("pycuda needs CUDA's compiler and headers; run: sudo apt-get install nvidia-jetpack")
+    header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
+    if shutil.which("g++") is None or not os.path.exists(header):
+        raise SetupError("pycuda needs a C++ compiler and {}; run: sudo apt-get install g++ python3-dev".format(header))
+    return folder
+
+
+def driver_library():
+    """The path of CUDA's driver library, which pycuda is linked with. Raises SetupError."""
+    for folder in DRIVERS:
+        for name in ("libcuda.so", "libcuda.so.1"):
+            if os.path.exists(os.path.join(folder, name)):
+                return os.path.join(folder, name)
+    raise SetupError("pycuda needs the driver's libcuda.so, which is in none of {}; run: sudo apt-get install "
+                     "--reinstall nvidia-l4t-cuda".format(", ".join(DRIVERS)))
 
 
 def unpack(path, site):

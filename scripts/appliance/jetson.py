@@ -4,7 +4,6 @@ import argparse
 import importlib
 import os
 import pwd
-import re
 import sys
 import tempfile
 
@@ -13,9 +12,9 @@ from appliance.machine import Machine, StepError, say
 
 sys.path.insert(0, package.ROOT)
 from edge import board  # noqa: E402  # of this checkout
-from edge.health.checks.place import Place  # noqa: E402
+from edge.health.sysfs import Sysfs  # noqa: E402
 
-power = importlib.import_module("edge.health.checks.board")  # its package has a function of that name
+best_mode = importlib.import_module("edge.health.checks.board").best_mode  # its package has a function of that name
 
 STATE = "/var/lib/scrapsort"
 FIRST_L4T = (32, 7)  # JetPack 4.6.1
@@ -158,13 +157,12 @@ def swap(machine, which, arguments):
 
 def power_mode(machine, which, arguments):
     """nvpmodel's mode: the fastest one only when asked for, since not every supply bears it."""
-    place = Place(machine.root)
-    modes, default = power.read_modes(place)
+    sysfs = Sysfs(machine.root)
+    modes, mode = sysfs.power_modes(), sysfs.power_mode()
     if not modes:
         say("    no nvpmodel here")
         return
-    chosen = re.search(r"pmode:(\d+)", place.text(power.MODE))
-    mode, best = int(chosen.group(1)) if chosen else default, power.best_mode(modes)
+    best = best_mode(modes)
     text = "mode {} ({})".format(mode, modes.get(mode, "?"))
     if mode == best:
         say("    {}, the fastest".format(text))

@@ -28,14 +28,16 @@ class WheelError(Exception):
 
 def pins(tree, python, jetson):
     """[(name, version)] of what the device needs on this Python, and what its outputs may need."""
-    line = max(one for one in environment.LINES if one <= tuple(map(int, python.split("."))))
     found = OrderedDict()
     for kind in ("jetson", "edge") if jetson else ("edge",):
-        path = os.path.join(tree, "requirements", "{}-{}.{}.txt".format(kind, *line))
-        if os.path.isfile(path):
-            for name, version in environment.read_pins(path).items():
-                found.setdefault(name, version)
+        for name, version in environment.read_pins(_pin_file(tree, kind, python)).items():
+            found.setdefault(name, version)
     return [(name, version) for name, version in found.items() if name.lower() not in environment.NOT_HERE]
+
+
+def _pin_file(tree, kind, python):
+    line = max(one for one in environment.LINES if one <= tuple(map(int, python.split("."))))
+    return os.path.join(tree, "requirements", "{}-{}.{}.txt".format(kind, *line))
 
 
 def fetch(tree, folder, python, arch, jetson=False, glibc=(2, 28)):
@@ -55,10 +57,7 @@ def fetch(tree, folder, python, arch, jetson=False, glibc=(2, 28)):
 
 def fetch_pycuda(tree, folder, python, arch, glibc=(2, 28)):
     """Put what pycuda is compiled from on a board without a network into FOLDER/build. Raises WheelError."""
-    path = os.path.join(tree, "requirements", "jetson-{}.txt".format(python))
-    found = environment.read_pins(path) if os.path.isfile(path) else {}
-    if "pycuda" not in found:
-        return
+    found = environment.read_pins(_pin_file(tree, "jetson", python))
     build, base = os.path.join(folder, "build"), _download(python, arch, glibc)
     for name in ("pip", "setuptools", "wheel"):
         _pip(base + ["--no-deps", "-d", build, "{}=={}".format(name, found[name])], False, name)

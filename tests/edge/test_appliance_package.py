@@ -332,8 +332,9 @@ def test_no_wheel_goes_over_what_the_system_has(case, system, jetson, wanted, tm
     line = "{}.{}".format(*max(one for one in environment.LINES if one <= sys.version_info[:2]))
     pins = {"numpy": "1.26.4" if jetson else "2.2.6", "onnxruntime": "1.23.2", "opencv-python-headless": "5.0.0.93"}
     root = tmp_path / "root"
-    package.write(str(root / "requirements" / "edge-{}.txt".format(line)),
-                  "".join("{}=={}\n".format(*one) for one in pins.items()))
+    for kind in ("edge", "jetson"):
+        package.write(str(root / "requirements" / "{}-{}.txt".format(kind, line)),
+                      "".join("{}=={}\n".format(*one) for one in pins.items()))
     (root / "wheels").mkdir()
     for name, version in pins.items():
         distribution = name.replace("-", "_")
@@ -362,6 +363,37 @@ def test_the_environment_is_readable_for_the_service_whatever_root_s_umask(tmp_p
     finally:
         during = os.umask(before)
     assert during == 0o022
+
+
+CUDA_FILES = ("bin/nvcc", "include/cuda.h")
+
+
+@pytest.mark.parametrize("files, needed", [
+    ((), "CUDA's compiler and headers; run: sudo apt-get install nvidia-jetpack"),
+    (CUDA_FILES[:1], "CUDA's compiler and headers"),  # a script on PATH that only calls the compiler
+    (CUDA_FILES, "the driver's libcuda.so"),
+    (CUDA_FILES + ("lib/libcuda.so.1",), "")])
+def test_what_pycuda_is_compiled_with_is_looked_for_first(files, needed, tmp_path, monkeypatch):
+    (tmp_path / "Python.h").write_text("")
+    for name in files:
+        package.write(str(tmp_path / name), "")
+    monkeypatch.setattr(environment.shutil, "which", lambda name: str(tmp_path / "bin" / name))
+    monkeypatch.setattr(environment.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    monkeypatch.setattr(environment, "TOOLKIT", str(tmp_path))
+    monkeypatch.setattr(environment, "DRIVERS", (str(tmp_path / "stubs"), str(tmp_path / "lib")))
+    monkeypatch.delenv("CUDA_ROOT", raising=False)
+    if needed:
+        with pytest.raises(environment.SetupError) as error:
+            environment.toolkit()
+            environment.driver_library()
+        assert "pycuda needs " + needed in str(error.value)
+    else:
+        assert environment.toolkit() == str(tmp_path)
+        assert environment.driver_library() == str(tmp_path / "lib" / "libcuda.so.1")
+        (tmp_path / "Python.h").unlink()
+        with pytest.raises(environment.SetupError) as error:
+            environment.toolkit()
+        assert "Python.h; run: sudo apt-get install g++ python3-dev" in str(error.value)
 
 
 def test_a_wheel_s_files_stay_inside(tmp_path):

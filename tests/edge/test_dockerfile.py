@@ -13,9 +13,9 @@ import pytest
 from edge.cli import COMMANDS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PINS = ("3.6", "3.8", "3.10")
+PINS = ("3.6", "3.8", "3.10", "3.12")
 # Where a Jetson needs another version than a laptop: requirements/jetson-*.txt say why
-OTHER = {("3.8", "numpy"), ("3.10", "numpy")}
+OTHER = {("3.8", "numpy"), ("3.10", "numpy"), ("3.12", "numpy")}
 
 
 def read(name):
@@ -83,7 +83,8 @@ def test_the_bases_are_arguments_and_the_documented_ones_are_the_defaults():
 def test_the_pins_of_a_jetson(line):
     jetson, laptop = pins("jetson-" + line), pins("edge-" + line)
     assert not [name for name in jetson if "opencv" in name.lower()], "JetPack's OpenCV has GStreamer"
-    assert {"numpy", "onnxruntime", "pycuda", "Jetson.GPIO", "tomli"} <= set(jetson)
+    assert {"numpy", "onnxruntime", "pycuda", "Jetson.GPIO"} <= set(jetson)
+    assert ("tomli" in jetson) == (line != "3.12"), "3.11 has it as tomllib"
     differ = {name for name in set(jetson) & set(laptop) if jetson[name] != laptop[name]}
     assert differ == {name for other, name in OTHER if other == line}
 
@@ -94,6 +95,7 @@ def test_pins_for_numpy_go_with_jetpacks_own_modules():
     assert numpy("3.6") < (1, 19, 5), "dies with SIGILL"
     assert numpy("3.8") < (1, 24), "TensorRT 8.5 names numpy.bool"
     assert numpy("3.10") < (2,), "OpenCV 4.8 of JetPack 6 is compiled for NumPy 1"
+    assert numpy("3.12") < (2,), "so is OpenCV 4.6 of Ubuntu 24.04, JetPack 7's"
 
 
 def kept(path):

@@ -37,9 +37,10 @@ def release(major, revision):
 
 
 def clocks(low, high):
-    cpu, gpu = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_{}_freq", "sys/class/devfreq/57000000.gpu/{}_freq"
-    files = {cpu.format(core, which): value for core in (0, 1) for which, value in (("min", low), ("max", high))}
-    return dict(files, **{gpu.format("min"): low, gpu.format("max"): high})
+    cpu, gpu = "sys/devices/system/cpu/cpufreq/policy{}/scaling_{}_freq", "sys/class/devfreq/57000000.gpu/{}_freq"
+    bounds = (("min", low), ("cur", high), ("max", high))
+    files = {cpu.format(core, which): value for core in (0, 4) for which, value in bounds}
+    return dict(files, **{gpu.format(which): value for which, value in bounds})
 
 
 # JetPack 4.6.4 on a Nano as it comes: 5 W, desktop, zram alone, CUDA not on PATH
@@ -152,7 +153,11 @@ def test_a_xavier_that_lacks_little(tree):
     assert found["power"].remedy == "sudo nvpmodel -m 8", "the default of the board, and its fastest mode"
     assert found["pycuda"] == Finding("ok", "pycuda", "2026.1")
     assert found["jtop"].value == "jetson-stats 4.2.8, its service runs"
+    assert found["clocks"] == Finding("ok", "clocks", "locked at their highest (jetson_clocks)")
     assert {what for what, finding in found.items() if finding.level != "ok"} == {"power"}
+    moved = "sys/devices/system/cpu/cpufreq/policy4/scaling_min_freq"
+    found = machine(tree(files, **{moved: "1190400"}), python_of("3.8", load=load))
+    assert (found["clocks"].level, found["clocks"].remedy) == ("note", "sudo jetson_clocks")
 
 
 def test_an_orin_without_the_rest_of_jetpack(tree):
@@ -182,6 +187,20 @@ def test_in_a_container_without_the_nvidia_runtime(tree):
     assert "apt-get install -y nvidia-l4t-dla-compiler" in found["tensorrt"].remedy
     assert "libnvdla_compiler.so" in found["tensorrt"].value
     assert "sudo" not in found["pycuda"].remedy and found["jtop"].level == "ok"
+
+
+def test_in_a_container_the_power_mode_is_that_of_jetson_stats(tree, monkeypatch):
+    class Client:
+        nvpmodel, jetson_clocks = types.SimpleNamespace(name="MODE_30W"), True
+
+        def start(self):
+            pass
+
+        def close(self):
+            pass
+    monkeypatch.setitem(sys.modules, "jtop", types.SimpleNamespace(jtop=Client))
+    found = machine(tree(CONTAINER, **{"run/jtop.sock": ""}), python_of("3.10"))
+    assert found["power"] == Finding("ok", "power", "nvpmodel MODE_30W") and found["clocks"].level == "ok"
 
 
 def test_a_laptop_is_one_line(tree):

@@ -24,12 +24,17 @@ version of the journal and one more setting. Nothing of it was run on a Jetson.
 
 """
 CONF = package_bed.CONFFILE
+READY = ("systemctl start scrapsort",
+         "systemctl show -p InactiveExitTimestampMonotonic -p ActiveEnterTimestampMonotonic scrapsort")
 # What is said before, the command, whether it is to end well
 STEPS = (
     ("Installation", "dpkg -i /srv/{}.deb".format(OLD), True),
     (None, "systemctl --no-pager --lines=0 status scrapsort", True),
     (None, "scrapsort status", True),
     (None, "scrapsort doctor --state /var/lib/scrapsort", True),
+    ("From `systemctl start` to READY", "systemctl stop scrapsort", True),
+    (None, " && ".join(READY), True),
+    (None, "sed -n '/^.health/,/max_temp_c/p' {}".format(CONF), True),
     (None, "man --version >/dev/null 2>&1 || echo 'no man here'; ls /usr/share/man/man?/scrapsort*", None),
     ("A setting is changed", "sed -i 's/^#commit_s = .*/commit_s = 0.5/' {} && "
      "systemctl restart scrapsort".format(CONF), True),
@@ -52,11 +57,14 @@ def main():
         newer = package_bed.further_on(os.path.join(folder, "newer"))
         for tree, version in ((ROOT, OLD), (newer, NEW)):
             os.rename(package.build(tree, dist, version, "amd64", inside), os.path.join(dist, version + ".deb"))
+        sizes = table_of_sizes(dist)
         text = HEAD.format(date=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), cores=os.cpu_count(),
                            machine=platform.machine(), commit=package.git(ROOT, "rev-parse", "--short=10", "HEAD"),
-                           new=NEW) + steps(dist)
+                           new=NEW) + sizes + "\n" + steps(dist)
         package.write(sys.argv[1], text)
-        write_sizes(dist)
+        page = os.path.join(ROOT, "docs", "install.md")
+        package.write(page, re.sub(r"(<!-- sizes -->\n).*?(<!-- end -->)", lambda found: found.group(1) + sizes
+                                   + found.group(2), package.read(page), flags=re.DOTALL))
 
 
 def steps(dist):
@@ -70,6 +78,9 @@ def steps(dist):
             text.append("{}    $ {}\n{}    # {:.1f} s\n\n".format(
                 "## {}\n\n".format(title) if title else "", command.replace("\n", " "),
                 "".join("    {}\n".format(line) for line in said.replace("\r", "\n").splitlines()), took_s))
+            times_us = sorted(map(int, re.findall(r"Monotonic=(\d+)", said)))
+            if len(times_us) == 2:  # systemd's own: READY comes after the first answer of the model that is active
+                text.append("READY {:.2f} s after the start.\n\n".format((times_us[1] - times_us[0]) / 1e6))
             if "dpkg -i" in command or "confold" in command or "restart" in command:
                 started = time.monotonic()
                 bed.wait_for_items(5)
@@ -80,18 +91,14 @@ def steps(dist):
     return "".join(text)
 
 
-def write_sizes(dist):
-    """The table of docs/install.md."""
+def table_of_sizes(dist):
+    """The table of the transcript and of docs/install.md."""
     rows = [("without wheels", "all", os.path.getsize(package.build(ROOT, dist, "0"))),
             ("with wheels, Python 3.11, x86-64", "amd64", os.path.getsize(os.path.join(dist, OLD + ".deb"))),
             ("with wheels, Python 3.11, aarch64", "arm64",
              os.path.getsize(package.build(ROOT, dist, "0", "arm64", package_bed.wheel_folder("arm64"))))]
-    table = "| package | architecture | MB |\n|---|---|---|\n" + "".join(
+    return "| package | architecture | MB |\n|---|---|---|\n" + "".join(
         "| {} | {} | {:.1f} |\n".format(name, arch, size / 1e6) for name, arch, size in rows)
-    page = os.path.join(ROOT, "docs", "install.md")
-    text = re.sub(r"(<!-- sizes -->\n).*?(<!-- end -->)", lambda found: found.group(1) + table + found.group(2),
-                  package.read(page), flags=re.DOTALL)
-    package.write(page, text)
 
 
 if __name__ == "__main__":

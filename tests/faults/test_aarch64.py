@@ -2,15 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 
 import cv2
+import float_model
 import numpy as np
 import package_bed
 import pytest
-from package_bed import CACHE, OLD, ROOT
+from package_bed import CACHE, OLD, ROOT, write_row
 
 ARM64 = os.path.join(CACHE, "bookworm-arm64")
 RUNNER = [sys.executable, os.path.join(ROOT, "tests", "faults", "aarch64.py")]
@@ -23,6 +25,7 @@ TOLERANCE = 1e-3  # of a probability
 # A Nano's, which has no arithmetic of 16 bits: what ONNX Runtime uses of a newer one's is emulated number by number:
 # ten minutes were not enough for one command
 PROCESSOR = "cortex-a57"
+LONGEST_S = 5400.0  # of one command: 72 golden answers on two cores that others use, too
 
 
 def arm64_root():
@@ -51,7 +54,7 @@ def board(tmp_path_factory):
     def run(script):
         started = time.time()
         done = subprocess.Popen(RUNNER + ["sh", "-c", enter, "exec 2>&1; " + script], stdout=subprocess.PIPE)
-        out = done.communicate(timeout=1500)[0].decode("utf-8", "replace")
+        out = done.communicate(timeout=LONGEST_S)[0].decode("utf-8", "replace")
         print("aarch64, {:.1f} s: {}".format(time.time() - started, script))
         assert done.returncode == 0, "{} ended with {}:\n{}".format(script, done.returncode, out)
         return out
@@ -59,7 +62,7 @@ def board(tmp_path_factory):
     return run
 
 
-def pictures(folder, number=4):
+def pictures(folder, number=3):
     """Drawn items, as PNG: what a JPEG decoder makes of a picture is not what is compared here."""
     from edge.frames.drawn import MATERIALS, draw_named
     names = []
@@ -69,43 +72,102 @@ def pictures(folder, number=4):
     return names
 
 
-def few_golden_pictures(folder, number=3):
-    """The bundle that ships, in float alone, and with fewer golden pictures: each takes ten seconds of emulation."""
-    from edge.bundles import seal
-    shipped = os.path.join(ROOT, "models", "trashnet-resnet18")
-    with open(os.path.join(shipped, "manifest.json"), encoding="utf-8") as file:
+def whole_bundle(folder):
+    """The bundle that ships with a role more, fp32: its float16 weights in float32, and what they answer here."""
+    from edge.bundles import Bundle, seal
+    from edge.classifier.onnxruntime import OnnxRuntimeClassifier
+    shipped, bundle = os.path.join(ROOT, "models", "trashnet-resnet18"), str(folder / "bundle")
+    package_bed.shutil.copytree(shipped, bundle)
+    with open(os.path.join(bundle, "manifest.json"), encoding="utf-8") as file:
         manifest = json.load(file)
-    os.mkdir(str(folder / "bundle"))
-    golden = str(folder / "bundle" / manifest["golden"]["path"])
-    with np.load(os.path.join(shipped, manifest["golden"]["path"])) as arrays:
-        np.savez(golden, **{name: arrays[name][:number] for name in ("images_rgb", "logits_fp16")})
+    with open(os.path.join(bundle, manifest["files"]["fp16"]["path"]), "rb") as file:
+        model = float_model.widened(file.read())
+    with open(os.path.join(bundle, "model-fp32.onnx"), "wb") as file:
+        file.write(model)
+    manifest["files"]["fp32"] = dict(manifest["files"]["fp16"], path="model-fp32.onnx", tolerance=TOLERANCE,
+                                     sha256=package_bed.package.sha256(os.path.join(bundle, "model-fp32.onnx")))
+    golden = os.path.join(bundle, manifest["golden"]["path"])
+    with np.load(golden) as file:
+        arrays = dict(file)
+    arrays["logits_fp32"] = arrays["logits_fp16"]  # a bundle must have them to be opened
+    for _ in range(2):
+        np.savez(golden, **arrays)
+        manifest["golden"]["sha256"] = package_bed.package.sha256(golden)
+        package_bed.package.write(os.path.join(bundle, "manifest.json"), json.dumps(seal(manifest)))
+        with OnnxRuntimeClassifier(Bundle(bundle), "fp32") as classifier:
+            arrays["logits_fp32"] = np.stack([classifier.classify_resized(image).logits[0].copy()
+                                              for image in arrays["images_rgb"]])
+    return arrays["images_rgb"]
+
+
+def few_golden_pictures(folder, number=3):
+    """The same bundle with less to check when it is opened, as folder/few: each picture takes ten seconds there."""
+    from edge.bundles import seal
+    few = str(folder / "few")
+    package_bed.shutil.copytree(str(folder / "bundle"), few)
+    with open(os.path.join(few, "manifest.json"), encoding="utf-8") as file:
+        manifest = json.load(file)
+    golden = os.path.join(few, manifest["golden"]["path"])
+    with np.load(golden) as file:
+        arrays = {name: file[name][:number] for name in file}
+    np.savez(golden, **arrays)
     manifest["golden"]["sha256"] = package_bed.package.sha256(golden)
-    manifest["files"] = {"fp16": manifest["files"]["fp16"]}
-    package_bed.package.copy(os.path.join(shipped, manifest["files"]["fp16"]["path"]),
-                             str(folder / "bundle" / manifest["files"]["fp16"]["path"]))
-    package_bed.package.write(str(folder / "bundle" / "manifest.json"), json.dumps(seal(manifest)))
+    package_bed.package.write(os.path.join(few, "manifest.json"), json.dumps(seal(manifest)))
 
 
-def test_the_package_answers_on_aarch64_as_it_does_here(board):
+@pytest.fixture(scope="module")
+def installed(board):
+    """(the machine with the package installed, the pictures that its bundle holds)."""
     wheels = package_bed.wheel_folder("arm64")
     os.rename(package_bed.package.build(ROOT, str(board.srv), OLD, "arm64", wheels, "none"),
               str(board.srv / "scrapsort.deb"))
-    names = pictures(board.srv)
+    golden_rgb = whole_bundle(board.srv)
     few_golden_pictures(board.srv)
     assert board("dpkg --print-architecture; python3 -c 'import platform; print(platform.machine())'").split() == [
         "arm64", "aarch64"]
-    said = board("dpkg -i /srv/scrapsort.deb")
-    assert "scrapsort-setup: environment made" in said
-    classify = ["classify", "--format", "json", "--precision", "fp16", "--bundle", "bundle"]
+    assert "scrapsort-setup: environment made" in board("dpkg -i /srv/scrapsort.deb")
+    return board, golden_rgb
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_package_answers_on_aarch64_as_it_does_here(installed, precision):
+    board, golden_rgb = installed
+    names = pictures(board.srv)
+    for index in (0, 9, 17):  # photographs, too
+        names.append("photograph{}.png".format(index))
+        assert cv2.imwrite(str(board.srv / names[-1]), golden_rgb[index][..., ::-1])
+    classify = ["classify", "--format", "json", "--precision", precision, "--bundle", "few"]
+    started = time.monotonic()
     there = [json.loads(line) for line in board("cd /srv && scrapsort {} {}".format(
         " ".join(classify), " ".join(names))).splitlines() if line.startswith("{")]
+    took_s = time.monotonic() - started
     here = subprocess.check_output([sys.executable, "-m", "edge"] + classify + names, cwd=str(board.srv),
                                    env=dict(os.environ, PYTHONPATH=ROOT))
     here = [json.loads(line) for line in here.decode("utf-8").splitlines()]
     assert len(here) == len(there) == len(names) and not any("error" in one for one in there + here)
+    assert {one["precision"] for one in there + here} == {precision}
     furthest = max(abs(a["probabilities"][name] - b["probabilities"][name]) for a, b in zip(here, there)
                    for name in a["probabilities"])
-    print("largest difference of a probability between aarch64 and x86: {:.2g}; ms a picture there: {}".format(
-        furthest, [one["latency_ms"] for one in there]))
+    print("ms a picture there: {}".format([one["latency_ms"] for one in there]))
+    write_row("aarch64 beside x86, " + precision, "qemu's {}: classify, largest difference of a probability "
+              "{:.1g}".format(PROCESSOR, furthest), len(here), len(there), 0, None, largest_difference=furthest,
+              seconds=round(took_s, 1))
     assert furthest <= TOLERANCE
     assert [one["predicted_class"] for one in here] == [one["predicted_class"] for one in there]
+
+
+def test_every_golden_answer_holds_on_aarch64(installed):
+    """model verify holds each role against answers that were given on x86."""
+    board, golden_rgb = installed
+    said = board("cd /srv && scrapsort model verify --bundle bundle")
+    line = (r"^(\w+): hash right; (\d+) of (\d+) golden pictures agree \((\d+) too close to count\), largest error of "
+            r"a probability ([\d.]+)")
+    found = {role: (int(agreed), int(decided), int(close), float(error))
+             for role, agreed, decided, close, error in re.findall(line, said, re.MULTILINE)}
+    print(said)
+    assert set(found) == {"fp32", "fp16", "int8_cpu"} and said.rstrip().endswith(": verified")
+    for role, (agreed, decided, close, error) in found.items():
+        write_row("aarch64, golden answers, " + role, "qemu's {}: model verify, largest error of a probability "
+                  "{:.5f}".format(PROCESSOR, error), len(golden_rgb), agreed + close, decided - agreed, None)
+        assert agreed == decided > len(golden_rgb) // 2 and decided + close == len(golden_rgb)
+        assert error <= TOLERANCE or role == "int8_cpu"

@@ -1,17 +1,16 @@
 """Which Jetson, which JetPack, and whether it runs as fast as it may."""
 
 import re
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Tuple
 
 from edge.board import Board
 from edge.health.checks.finding import NOTE, OK, Finding
 from edge.health.checks.place import Place
+from edge.health.sysfs import Sysfs
+from edge.health.telemetry import Telemetry
 
 RELEASE = "/etc/nv_tegra_release"
 FIRST_L4T = (32, 7)  # JetPack 4.6.1, the first with TensorRT 8.2
-# Where `nvpmodel -m` keeps its choice as `pmode:0002`, and the modes that there are: both can be read without root
-MODE, MODES = "/var/lib/nvpmodel/status", "/etc/nvpmodel.conf"
-GPUS = ("*gpu*", "*.gp10b", "*.gv11b", "*.ga10b")  # names of the GPU among devfreq's devices, by generation
 
 
 def board(place: Place, which: Board) -> List[Finding]:
@@ -38,10 +37,10 @@ def _jetpack(place: Place, which: Board) -> Finding:
 
 
 def _power(place: Place) -> List[Finding]:
-    modes, default = read_modes(place)
-    chosen = re.search(r"pmode:(\d+)", place.text(MODE))
-    mode = int(chosen.group(1)) if chosen else default
-    locked = clocks_locked(place)
+    sysfs = Sysfs(place.root)
+    with Telemetry(place.root) as telemetry:
+        now = telemetry.read()
+    modes, mode = sysfs.power_modes(), sysfs.power_mode()
     findings = []
     if mode is not None:
         name, best = modes.get(mode, "?"), best_mode(modes)
@@ -49,19 +48,13 @@ def _power(place: Place) -> List[Finding]:
         findings.append(Finding(OK, "power", text) if mode == best else Finding(
             NOTE, "power", "{}: mode {} ({}) is faster".format(text, best, modes.get(best, "MAXN")),
             "sudo nvpmodel -m {}".format(best)))
-    if locked is not None:
-        findings.append(Finding(OK, "clocks", "locked at their highest (jetson_clocks)") if locked else Finding(
-            NOTE, "clocks", "follow the load: single items take longer than they need", "sudo jetson_clocks"))
+    elif now.nvpmodel:  # of jetson-stats, as in a container, which tells no other modes
+        findings.append(Finding(OK, "power", "nvpmodel " + now.nvpmodel))
+    if now.jetson_clocks is not None:
+        findings.append(Finding(OK, "clocks", "locked at their highest (jetson_clocks)") if now.jetson_clocks else
+                        Finding(NOTE, "clocks", "follow the load: single items take longer than they need",
+                                "sudo jetson_clocks"))
     return findings
-
-
-def read_modes(place: Place) -> Tuple[Dict[int, str], Optional[int]]:
-    """nvpmodel's modes by number, and the one that it starts with."""
-    text = place.text(MODES)
-    modes = {int(number): name for number, name in re.findall(
-        r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>", text, re.MULTILINE)}
-    default = re.search(r"^\s*<\s*PM_CONFIG\s+DEFAULT=(\d+)\s*>", text, re.MULTILINE)
-    return modes, int(default.group(1)) if default else None
 
 
 def best_mode(modes: Dict[int, str]) -> int:
@@ -76,11 +69,3 @@ def best_mode(modes: Dict[int, str]) -> int:
                 int(cores.group(1)) if cores else 0, -number)
     return max(modes, key=speed) if modes else 0
 
-
-def clocks_locked(place: Place) -> Optional[bool]:
-    """Whether CPU and GPU clocks are held at their highest, as jetson_clocks does; None: not to be seen here."""
-    pairs = [(place.text(path), place.text(path.replace("_min_", "_max_"))) for path in
-             place.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_min_freq")]
-    gpus = sorted({path for name in GPUS for path in place.glob("/sys/class/devfreq/{}/min_freq".format(name))})
-    pairs += [(place.text(path), place.text(path.replace("min_freq", "max_freq"))) for path in gpus]
-    return all(low == high for low, high in pairs) if pairs else None

@@ -326,7 +326,8 @@ def _read_toml(path: str) -> Mapping[str, Any]:
         with open(path, "rb") as file:
             return toml.loads(file.read().decode("utf-8"))
     except OSError as error:
-        raise SettingsError("{}: settings cannot be read: {}".format(path, error.strerror))
+        remedy = "; be root or in group scrapsort" if isinstance(error, PermissionError) else ""
+        raise SettingsError("{}: settings cannot be read: {}{}".format(path, error.strerror, remedy))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, endless numbers, deep nesting
         raise SettingsError("{}: not valid TOML: {}".format(path, error))
 

@@ -146,7 +146,8 @@ def control(tree, root, version, architecture, wheels_inside):
     names, enabled = units(tree), [name for name in units(tree) if "[Install]" in read(tree, "systemd", name)]
     for script in ("preinst", "postinst", "prerm", "postrm"):
         write(os.path.join(debian, script), template(script, SCHEMA=str(schema_of(tree)), VERSION=version,
-                                                     UNITS=" ".join(names), ENABLED=" ".join(enabled)), 0o755)
+                                                     UNITS=" ".join(names), ENABLED=" ".join(enabled),
+                                                     CONFFILE=CONFFILE), 0o755)
     sums = []
     for folder, _, files in os.walk(root):
         for name in files:

@@ -2,9 +2,12 @@
 
 import os
 import re
+import subprocess
+import sys
 import textwrap
 
 import pytest
+from helpers import REPOSITORY
 
 from edge import settings as settings_module
 from edge.errors import SettingsError, UsageError
@@ -353,3 +356,14 @@ def test_the_settings_shown_in_the_documents_are_allowed(tmp_path):
         text = textwrap.dedent(block)
         settings = load(toml(tmp_path, text if text.startswith("[") else "[gate]\n" + text), {})
         assert settings != Settings(file=settings.file)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be another user")
+def test_settings_that_may_not_be_read_name_the_group(tmp_path):
+    path = toml(tmp_path, "")
+    os.chmod(path, 0o640)
+    code = ("import os, sys; sys.path.insert(0, sys.argv[2])\n"
+            "try:\n    import tomllib\nexcept ImportError:\n    import tomli\n"
+            "from edge.settings import load; os.setuid(64001); load(sys.argv[1])")
+    done = subprocess.run([sys.executable, "-c", code, path, REPOSITORY], stderr=subprocess.PIPE, check=False)
+    assert "settings cannot be read: Permission denied; be root or in group scrapsort" in done.stderr.decode()

@@ -54,6 +54,7 @@ def test_it_sorts_once_it_is_installed(bed):
     assert {"video", "gpio", "jtop"} <= set(bed.sh("id -nG scrapsort").split())
     for unit in package_bed.package.units(ROOT):
         assert bed.sh("systemctl is-enabled " + unit).strip() == "enabled"
+    assert bed.sh("stat -c '%U %G %a' /etc/scrapsort/scrapsort.toml").split() == ["root", "scrapsort", "640"]
     # Nothing of the code belongs to the service's user, and it does not use another scrapsort that lies about
     assert not bed.sh("find /opt/scrapsort -user scrapsort")
     bed.sh("mkdir -p /tmp/other/edge && echo 'raise SystemExit(9)' >/tmp/other/edge/__init__.py")

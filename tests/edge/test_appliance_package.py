@@ -270,7 +270,7 @@ def dpkg(tmp_path, monkeypatch):
 
     def run(script, *arguments, stopped=False):
         text = package.template(script, SCHEMA="5", VERSION="1", UNITS=" ".join(package.units(ROOT)),
-                                ENABLED=" ".join(package.units(ROOT)))
+                                ENABLED=" ".join(package.units(ROOT)), CONFFILE=package.CONFFILE)
         for folder in ("/run/", "/opt/", "/var/", "/etc/"):
             text = text.replace(folder, str(tmp_path) + folder)
         package.write(str(tmp_path / "opt" / "scrapsort" / "bin" / "scrapsort-setup"), STUB, 0o755)

@@ -88,6 +88,29 @@ def test_a_clock_that_jumps_throws_away_nothing_that_is_young(state, make_record
     assert len(rows(state)) == kept
 
 
+def test_a_clock_that_jumps_while_nobody_says_whether_it_is_right_is_not_believed_for_a_day(
+        state, make_record, run_of, clock):
+    clock.synchronised = lambda: None
+    write(state, run_of, [make_record(1, captured_wall_s=clock.wall_s())], clock)
+    connection = schema.connect(state)
+    kept = retention.Retention(Limits(days=90), retention.Pictures(state, 0), clock)
+
+    def left_after(seconds):
+        clock.mono, clock.wall = clock.mono + seconds, clock.wall + seconds
+        while kept.step(connection, 99):
+            pass
+        return len(rows(state))
+    assert left_after(400) == 1
+    clock.wall += 400 * DAY_S
+    assert left_after(400) == left_after(DAY_S - 800) == 1
+    clock.wall -= 400 * DAY_S  # somebody sets it right
+    assert left_after(400) == left_after(2 * DAY_S) == 1
+    clock.wall += 400 * DAY_S
+    assert left_after(400) == 1
+    assert left_after(DAY_S) == 0  # it stays so: it will be true
+    connection.close()
+
+
 def test_rows_of_this_run_are_as_old_as_the_monotonic_clock_says(state, make_record, run_of, clock):
     clock.mono = 100 * DAY_S
     write(state, run_of, [make_record(1, captured_mono_s=9 * DAY_S), make_record(2, captured_mono_s=11 * DAY_S,

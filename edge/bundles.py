@@ -311,8 +311,9 @@ def find(given: Optional[str], configured: str, state: str) -> str:
                 raise BundleError("{}: no such bundle; give a bundle folder or .tar".format(chosen))
             return chosen
     current = os.path.join(state, "models", "current")
-    # A link that leads nowhere is an error to be seen, not a reason to sort with another model
-    candidates = ([current] if os.path.lexists(current) else []) + shipped()
+    if os.path.islink(current):  # what sorts goes on with its own files when the link is made to lead elsewhere
+        return os.path.realpath(current)  # where nothing is there, too: that is to be seen, not to be passed over
+    candidates = ([current] if os.path.exists(current) else []) + shipped()
     if not candidates:
         raise BundleError("no model bundle found; give --bundle DIR or set [model] bundle")
     return candidates[0]

@@ -16,8 +16,8 @@ from appliance import keys, wheels
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "files")
 CODE = ("edge", "engines", "benchmarks", "models")
-PAGES = ("operating.md", "cameras.md", "ejectors.md", "engines.md", "install.md", "service.md",
-         "jetson.md", "faults.md")
+PAGES = ("operating.md", "belt.md", "cameras.md", "ejectors.md", "engines.md", "install.md", "service.md", "models.md",
+         "recovery.md", "messages.md", "jetson.md", "faults.md")
 LAUNCHERS = (("scrapsort", "edge"), ("scrapsort-engines", "engines"), ("scrapsort-bench", "benchmarks"))
 CONFFILE = "/etc/scrapsort/scrapsort.toml"
 DESCRIPTION = """\

@@ -1,4 +1,4 @@
-"""The trainer's commands of the README, in their order, on a small drawn zip."""
+"""The short way of docs/training.md, its commands in their order, on a small drawn zip."""
 
 import os
 import re
@@ -10,12 +10,13 @@ import zipfile
 from drawn_tree import ROOT, write_tree
 
 
-def test_the_commands_of_the_readme_work(tmp_path):
+def test_the_commands_of_the_short_way_work(tmp_path):
     tree = write_tree(tmp_path / "tree", 10)
     with zipfile.ZipFile(tmp_path / "dataset-resized.zip", "w") as archive:
         for file in sorted(tree.rglob("*.jpg")):
             archive.write(file, f"dataset-resized/{file.relative_to(tree).as_posix()}")
-    commands = re.findall(r"^python3 (-m trainer .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^python3 (-m trainer .*)$", page, re.MULTILINE)
     assert [shlex.split(c)[2] for c in commands] == ["prepare", "train", "export", "evaluate"]
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     for command in commands:

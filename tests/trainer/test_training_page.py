@@ -19,7 +19,7 @@ SHORTER = {  # what makes a command quick enough for a test
 
 
 def commands():
-    page = (ROOT / "docs" / "training.md").read_text()
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     return [shlex.split(line) for line in re.findall(r"^    python3 -m trainer (.*)$", page, re.MULTILINE)]
 
 
@@ -36,7 +36,7 @@ def test_the_commands_of_the_page_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for command in commands():
         if "runs/default/best.pt" in command or command == ["train", "--init", "imagenet"]:
-            continue  # the short way, which the README's test goes
+            continue  # the short way, which test_trainer_readme.py goes
         shown = ["none" if word == "imagenet" else "3" if word == "200" else word for word in command]
         code = main([*shown, *SHORTER.get(command[0], [])])
         printed = capsys.readouterr()
@@ -48,5 +48,6 @@ def test_the_commands_of_the_page_work(tmp_path, monkeypatch, capsys):
     assert provenance["part"] == "all" and "54 out-of-fold answers of 2 fold models" in provenance["temperature"]
     assert bundle.threshold_policy["kind"] == "purity" and bundle.stranger is not None
     assert all(threshold is None for threshold in bundle.thresholds.values())  # 54 pictures prove nothing
-    report = (tmp_path / "docs" / "performance" / "performance_report.md").read_text()
-    assert bundle.version in report and json.loads((tmp_path / "runs/crossvalidation/scores.json").read_text())
+    report = (tmp_path / "docs" / "performance" / "performance_report.md").read_text(encoding="utf-8")
+    assert bundle.version in report
+    assert json.loads((tmp_path / "runs/crossvalidation/scores.json").read_text(encoding="utf-8"))

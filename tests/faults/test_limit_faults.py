@@ -154,7 +154,7 @@ def test_a_belt_that_runs_out_of_file_numbers_sorts_on_and_replaces_what_dies_as
     assert code == 0
     assert [row[0] for row in found] == list(range(1, belt.summary["items"] + 1))
     failed = rows(state, "SELECT count(*) FROM items WHERE ejection IN ('failed', 'missed')")[0][0]
-    write_row("no file number is left, and the process that fires dies", "prlimit --nofile=3: while it sorts, kill -9",
+    write_row("no file number is left, and the process that fires dies", "prlimit --nofile=3 while it sorts, kill -9",
               before, len(found), 0, recover_s, not_ejected=failed,
               said=next(text for _, text in belt.said if re.search("ejector: .*Too many", text)).partition("tor: ")[2])
 

@@ -1,12 +1,21 @@
 """Files that matter are written to a temporary name, fsynced, renamed, and their folder fsynced."""
 
 import os
+import tempfile
 from typing import IO, Callable
 
 
 def path_text(path: str) -> str:
     """A path as text that can be kept and printed, also where its bytes are no UTF-8 or the locale is C."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def temporary_folder() -> str:
+    """The folder for temporary files; /tmp also where no byte fits into any: on a full disk Python names none."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "/tmp"
 
 
 def write_durably(path: str, data: bytes) -> None:

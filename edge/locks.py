@@ -2,10 +2,11 @@
 
 import hashlib
 import os
-import tempfile
 from typing import Optional, Sequence
 
-FOLDERS = ("/run/lock", tempfile.gettempdir())
+from edge.files import temporary_folder
+
+FOLDERS = ("/run/lock", temporary_folder())
 
 
 class HeldError(Exception):

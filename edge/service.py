@@ -14,11 +14,11 @@ from typing import Any, Callable, Optional
 from edge import logs
 from edge.clock import Clock
 from edge.errors import JournalError, ScrapsortError
-from edge.health import State
+from edge.health import State, read, status_path
 from edge.health.notify import Notifier
 from edge.health.pulse import Pulse
 from edge.jumps import Jumps
-from edge.logs import log
+from edge.logs import latest, log
 from edge.reload import Asked, Reload, differences, takes_at_once, text_of
 from edge.signals import Deadline, Hangup
 
@@ -180,10 +180,23 @@ def hold_back(error: ScrapsortError, path: str, clock: Clock = Clock()) -> bool:
     log.error("%s%s", text_of(error), again)
     notifier.status("failed: {}{}".format(text_of(error), again))
     notifier.close()
+    _tell_status(text_of(error), clock)
     until_s, before = clock.mono_s() + pause_s, _stamp(path)
     while clock.mono_s() < until_s and _stamp(path) == before:
         time.sleep(min(1.0, max(0.0, until_s - clock.mono_s())))
     return True
+
+
+def _tell_status(text: str, clock: Clock) -> None:
+    """For `scrapsort status`: what the run before has left there would not tell why nothing runs now."""
+    if os.environ.get("RUNTIME_DIRECTORY"):
+        path = status_path("")
+        before = read(path) or {}
+        if before.get("pid") == os.getpid() and before.get("ended_by"):
+            return  # a run that had begun has told it itself
+        told = State(path, clock, **{key: before[key] for key in ("source", "model", "state") if key in before})
+        told.counters("last_error", latest.get)
+        told.close("failed: " + text)
 
 
 def _failures_path() -> str:

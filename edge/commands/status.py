@@ -10,13 +10,14 @@ import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from edge.commands import common
-from edge.errors import JournalError
+from edge.errors import JournalError, SettingsError
 from edge.health import read, read_service, status_path
 from edge.health.state import REFRESH_S
 from edge.journal import schema
-from edge.journal.lock import holder
+from edge.journal.lock import LOCK_FILE, holder
 from edge.journal.review import count_waiting
 
+SERVICE_STATE = "/var/lib/scrapsort"
 STALE_S = 6 * REFRESH_S  # a run that writes nothing for so long hangs
 
 
@@ -28,11 +29,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print it; 1 when nothing runs, something is wrong, or the run has not written its status for STALE_S."""
-    _, state = common.load_settings(arguments)
-    values, state = _values(state, arguments.state is not None)
+    values, state = _ask(arguments)
     if values is None:
-        raise JournalError("state folder {}: nothing has run there; start it with `scrapsort run`, or give --state "
-                           "DIR".format(state))
+        raise JournalError("state folder {}: nothing has run there; start it with {}, or give --state DIR".format(
+            state, "`sudo systemctl start scrapsort`" if os.path.isdir(SERVICE_STATE) else "`scrapsort run`"))
     running = values["running"] = _runs(values, state)
     silent_s = age_s(values.get("written_utc"), time.time())
     if running and silent_s > STALE_S:
@@ -46,6 +46,21 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write("".join(line + "\n" for line in lines(values)))
     well = all(one.get("ok") for one in values.get("conditions", {}).values())
     return 0 if running and well else 1
+
+
+def _ask(arguments: argparse.Namespace) -> Tuple[Optional[Dict[str, Any]], str]:
+    """What the run last said, and its state folder. Broken settings keep nobody from asking after the service, which
+    may well go on with those before.
+    """
+    try:
+        _, state = common.load_settings(arguments)
+    except SettingsError as error:
+        values = None if arguments.state else read_service()
+        if values is None:
+            raise
+        values["settings_error"] = str(error)
+        return values, str(values.get("state", SERVICE_STATE))
+    return _values(state, arguments.state is not None)
 
 
 def _values(state: str, given: bool) -> Tuple[Optional[Dict[str, Any]], str]:
@@ -62,6 +77,8 @@ def _values(state: str, given: bool) -> Tuple[Optional[Dict[str, Any]], str]:
 
 def _runs(values: Dict[str, Any], state: str) -> bool:
     """Whether the run that said so still sorts."""
+    if not os.access(os.path.join(state, LOCK_FILE), os.R_OK):  # another user's folder
+        return not values.get("ended_by") and os.path.isdir("/proc/{}".format(values.get("pid")))
     return holder(state) in (values.get("pid"), 0)  # `fire` holds it, too
 
 
@@ -99,6 +116,8 @@ def lines(values: Dict[str, Any]) -> List[str]:
     if values.get("camera_size"):
         text.append("note   {:<20s} {}".format("camera", values["camera_size"]))
     text += ["note   {:<20s} {}".format("backend", note) for note in values.get("notes", [])]
+    if values.get("settings_error"):
+        text.append("note   {:<20s} {}".format("settings", values["settings_error"]))
     text += ["note   {:<20s} {}".format(name, note) for name, note in _of_before(values)]
     for name, one in sorted(values.get("conditions", {}).items()):
         text.append("{:<6s} {:<20s} {}".format("ok" if one["ok"] else "WRONG", name,

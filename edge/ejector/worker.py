@@ -157,7 +157,8 @@ class Worker:
 
 def main() -> int:
     """The process. The first line that comes in says what to open."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP"):  # it ends with the loop, and closes all then
+    # It ends with the loop, and closes all then. systemd's watchdog sends SIGABRT to all processes of a service
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGABRT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     words = children.words()

@@ -24,6 +24,7 @@ log = logging.getLogger("scrapsort")
 OPEN_S = 15.0  # from the start of a reader to its first frame, at least
 TICK_S = 0.25  # how often the loop is let know that time passes while no frame comes
 PROBE_S = 1.0
+CUT_OFF_S = 20.0  # without a CSI camera, before its daemon's socket is looked at
 LONGEST_STILL_S = 600.0
 MANY_BAD = 10  # pictures in a row
 
@@ -56,6 +57,7 @@ class Camera:
         self._size: Optional[Opened] = None  # of the first opening: all settings in pixels are for it
         self._pause_s, self._still_s = source.reopen_backoff_s[0], source.stall_s
         self._was_there: Optional[bool] = None
+        self._patient, self._lost_s = patient, None  # type: bool, Optional[float]
         self._numbered = self._bad_counted = 0  # frames of readers before this one; bad ones of this one
         self._reader: Optional[Reader] = None
         if not (patient and address.kind_of(source.uri) == address.DEVICE):
@@ -99,6 +101,9 @@ class Camera:
                         raise SourceError("{}: {}".format(self.name, trouble))
                     return
                 self._conditions.condition("camera", "{}: {}".format(self.name, trouble))
+                if self._is_cut_off():
+                    raise SourceError("{}: nobody listens at {} as it was when this service started; it is started "
+                                      "anew; is nvargus-daemon running?".format(self.name, probe.ARGUS))
                 self._pause()
         finally:
             self.close()
@@ -199,7 +204,7 @@ class Camera:
         """The first frame of a reader has come."""
         now = reader.opened
         assert now is not None
-        self._pause_s, self._was_there = self.source.reopen_backoff_s[0], None
+        self._pause_s, self._was_there, self._lost_s = self.source.reopen_backoff_s[0], None, None
         log.info("camera: %s: %d x %d pixels, %s frames/s (%s)", self.name, now.source_width, now.source_height,
                  "{:g}".format(round(now.fps, 2)) if now.fps > 0 else "?", now.backend or "unknown backend")
         before, self._size = self._size, self._size or now
@@ -216,6 +221,15 @@ class Camera:
                     now.height)
                 log.warning("camera: %s", text)
                 self._conditions.fact(camera_size=text)
+
+    def _is_cut_off(self) -> bool:
+        """Whether only another start helps: systemd shows a service the CSI daemon's socket of the moment at which it
+        started, and none if the daemon was slower. One that was started again has another."""
+        if not self._patient or address.kind_of(self.source.uri) != address.CSI:
+            return False
+        if self._lost_s is None:
+            self._lost_s = self._clock.mono_s()
+        return self._clock.mono_s() - self._lost_s >= CUT_OFF_S and not probe.listens(probe.ARGUS)
 
     def _pause(self) -> None:
         """Wait before the next attempt, twice as long each time, but not when the camera has just come back."""

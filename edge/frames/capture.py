@@ -118,7 +118,7 @@ class Said:
     """Catches what libraries write to stderr while a camera is opened: it often names the reason."""
 
     def __enter__(self) -> "Said":
-        self._file = tempfile.TemporaryFile()
+        self._file = _memory_file()
         self._stderr = os.dup(2)
         os.dup2(self._file.fileno(), 2)
         return self
@@ -142,6 +142,16 @@ class Said:
             if text and not line.startswith("(") and not any(idle in text for idle in _IDLE):
                 return address.shown(text)[:200].rstrip(". ")
         return ""
+
+
+def _memory_file() -> Any:
+    """A file without a name, in memory where it can be: a camera is opened also while the disk is full."""
+    for folder in ("/dev/shm", None):
+        try:
+            return tempfile.TemporaryFile(dir=folder)
+        except OSError:
+            continue
+    return open(os.devnull, "w+b")
 
 
 def csi_pipeline(number: int, wishes: Dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from edge.frames import address
 
 TIMEOUT_S = 1.0
+ARGUS = "/tmp/argus_socket"  # of nvargus-daemon, which reads CSI cameras
 
 
 def is_there(uri: str) -> Optional[bool]:
@@ -33,3 +34,16 @@ def is_there(uri: str) -> Optional[bool]:
             return bool(connection.recv(1))
     except (OSError, ValueError):
         return False
+
+
+def listens(path: str) -> bool:
+    """Whether somebody listens at a socket in the file system; False: it is not there, or its process is gone."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.settimeout(TIMEOUT_S)
+            connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:  # busy, or of another type
+            pass
+        return True

@@ -12,6 +12,8 @@ from typing import List, Sequence, Tuple
 
 import numpy as np
 
+from edge.files import temporary_folder
+
 SLOTS = 4  # one with the loop, one ready, the one before it (frozen pictures are told by it), one being written
 FOLDERS = ("/dev/shm",)  # a memory file system, where there is one; else the folder for temporary files
 
@@ -23,7 +25,7 @@ class Ring:
         """Raises OSError when there is no room in any of the folders; all of it is taken now, not frame by frame."""
         self.size = SLOTS * slot_bytes
         candidates = [folder for folder in folders if os.path.isdir(folder) and os.access(folder, os.W_OK)]
-        candidates.append(tempfile.gettempdir())
+        candidates.append(temporary_folder())
         for folder in candidates:
             try:
                 self._make(folder)

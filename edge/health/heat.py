@@ -4,6 +4,7 @@ Beyond [health] max_temp_c less and less is sorted, step by step, until it cools
 are read by a thread of its own; the loop only looks at `share`. No sensor that fails stops a belt.
 """
 
+import logging
 import threading
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -13,12 +14,16 @@ from edge.clock import Clock
 from edge.health.state import State
 from edge.health.telemetry import Reading, Telemetry
 
+log = logging.getLogger("scrapsort")
+
 EVERY_S = 2.0
 SHARES = (1.0, 0.5, 0.25, 0.0)  # of what comes; a step further each STEP_S that it stays too hot
 STEP_S = 20.0  # the time in which a heat sink shows what less work does
 FAR_BEYOND_C = 5.0  # at once the last step
 COOL_BELOW_C = 3.0  # a step back each STEP_S once it is so much below the limit
 UNKNOWN_S = 60.0  # without any temperature for so long, all is sorted again
+CLOSE_S = 2.0
+MUTE = "the sensors have not answered for {:.0f} s: sorted without a limit".format(UNKNOWN_S)
 QUIET_S = 30.0  # throttling counts as over after so long without
 
 
@@ -27,7 +32,7 @@ class Heat:
 
     def __init__(self, conditions: State, max_temp_c: float, read: Callable[[], Reading], clock: Clock = Clock(),
                  acts: bool = True):
-        """max_temp_c: 0, as acts = False: temperatures are only told, nothing is done. read must not raise."""
+        """max_temp_c: 0, as acts = False: temperatures are only told, nothing is done. """
         self._max_temp_c, self._acts = max_temp_c, acts
         self._conditions, self._read, self._clock = conditions, read, clock
         self._reading, self._zone, self._temp_c = Reading(), "", None  # type: Reading, str, Optional[float]
@@ -35,6 +40,7 @@ class Heat:
         self._hot_before: Optional[float] = None  # the reading before: one alone may be a sensor's slip
         self._events: Optional[Dict[str, int]] = None
         self._slowed_s = float("-inf")
+        self._looked_s = clock.mono_s()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="heat", daemon=True)
         conditions.counters("machine", self.machine)
@@ -42,6 +48,9 @@ class Heat:
     @property
     def share(self) -> float:
         """Of what comes, how much may be sorted: 1 to 0."""
+        if self._step and self._clock.mono_s() - self._looked_s > UNKNOWN_S:  # a sensor hangs
+            self._step = 0
+            self._conditions.condition("temperature", MUTE)
         return SHARES[self._step]
 
     @property
@@ -60,22 +69,20 @@ class Heat:
         self._max_temp_c = max_temp_c
 
     def start(self) -> "Heat":
-        """Look now, and go on doing so."""
-        self.look()
+        """Look, and go on doing so."""
         self._thread.start()
         return self
 
     def close(self) -> None:
-        """May be called twice."""
+        """May be called twice. A sensor that hangs is left to itself."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(CLOSE_S)
 
-    def __enter__(self) -> "Heat":
-        return self.start()
-
-    def __exit__(self, *exc: Any) -> None:
-        self.close()
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread has not ended."""
+        return self._thread.is_alive()
 
     def machine(self) -> Dict[str, Any]:
         """For the status: what is known of the machine's temperatures, power, clocks and memory."""
@@ -94,8 +101,13 @@ class Heat:
 
     def look(self) -> None:
         """Read once; move a step, and tell what has changed."""
-        reading, now_s = self._read(), self._clock.mono_s()
-        self._reading = reading
+        try:
+            reading = self._read()
+        except Exception as error:  # whatever a driver or another's library does
+            log.debug("temperatures: %r", error)
+            reading = Reading()
+        now_s = self._clock.mono_s()
+        self._reading, self._looked_s = reading, now_s
         zones = reading.temperatures_c
         self._zone = max(zones, key=lambda name: zones[name]) if zones else ""
         self._temp_c = zones[self._zone] if zones else None
@@ -147,6 +159,7 @@ class Heat:
             self._conditions.condition("throttling")
 
     def _work(self) -> None:
+        self.look()
         while not self._stop.wait(EVERY_S):
             self.look()
 
@@ -154,8 +167,20 @@ class Heat:
 @contextmanager
 def watched(conditions: State, max_temp_c: float, clock: Clock = Clock()) -> Iterator[Heat]:
     """That of this machine while the block runs. Others than a Jetson protect themselves: there it only tells."""
-    with Telemetry() as telemetry, Heat(conditions, max_temp_c, telemetry.read, clock, board.read().is_jetson) as heat:
-        yield heat
+    opened: List[Telemetry] = []
+
+    def read() -> Reading:
+        if not opened:
+            opened.append(Telemetry())  # in the thread: what hangs there hangs nobody else
+        return opened[0].read()
+
+    heat = Heat(conditions, max_temp_c, read, clock, board.read().is_jetson)
+    try:
+        yield heat.start()
+    finally:
+        heat.close()
+        if opened and not heat.is_alive:
+            opened[0].close()
 
 
 def _what(share: float) -> str:

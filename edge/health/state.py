@@ -144,6 +144,8 @@ class State:
         temporary = "{}.{}".format(self._path, os.getpid())
         try:
             with open(temporary, "w", encoding="utf-8") as file:
+                if os.environ.get("RUNTIME_DIRECTORY"):
+                    os.chmod(temporary, 0o644)  # for all users, whatever may be read of the rest
                 json.dump(self.as_dict(), file, indent=1)
             os.replace(temporary, self._path)
         except OSError:  # a full disk stops no belt; the log has it all

@@ -5,8 +5,8 @@ Only where much more is free than is used (a limit was lowered) are pages given 
 
 Wall clocks jump and may start in 1970, so age is not taken at its word: rows go in the order in which they came, up to
 the last that is old by a label that can be trusted, never beyond the first that is not; this run's by the monotonic
-clock; and while the system says that its clock is not synchronised, no earlier run's at all. Where it says nothing (a
-service on JetPack 4), a clock that has jumped is not believed for a day: that is time to set it right.
+clock; and while the system says that its clock is not synchronised, no earlier run's at all. Where it does not say (a
+service may not ask the kernel), no more time is believed to have passed than was recorded.
 """
 
 import sqlite3
@@ -18,7 +18,6 @@ from edge.journal.pictures import FOLDER, Pictures
 EVERY_S, AGE_EVERY_S = 1.0, 300.0
 ROWS, PICTURES, PAGES = 250, 32, 250  # a step at most
 LATEST = 10000  # rows that always stay
-JUMP_S, STEADY_S = 3600.0, 86400.0  # a wall clock that moves by so much against the monotonic one jumps
 SANE_UTC = "2024-01-01"  # a label before this is a clock that was never set
 WAITS = ("(EXISTS (SELECT 1 FROM queue WHERE queue.item = items.id) "
          "OR (items.decision = 'review' AND items.override_class IS NULL))")
@@ -38,7 +37,6 @@ class Retention:
     def __init__(self, limits: Limits, pictures: Pictures, clock: Clock = Clock()):
         self._limits, self._pictures, self._clock = limits, pictures, clock
         self._due_s = self._age_due_s = float("-inf")
-        self._ahead_s, self._jumped_s = clock.wall_s() - clock.mono_s(), float("-inf")  # of the wall clock
         self._floor_due_s = float("-inf")
         self._floor = 0  # the rest up to this row is gone; what waits for review below it need not be looked at again
         self._to_forget: List[str] = []  # pictures that are gone and may still be named
@@ -101,7 +99,10 @@ class Retention:
         if not self._limits.days:
             return False
         keep_s = self._limits.days * 86400.0
-        cutoff = utc_text(max(self._clock.wall_s() - keep_s, 0.0)) if self._is_right() else ""
+        synchronised = self._clock.synchronised()
+        cutoff = utc_text(max(self._clock.wall_s() - keep_s, 0.0)) if synchronised is not False else ""
+        if synchronised is None:
+            cutoff = min(cutoff, self._believed(connection, run, keep_s))
         values = {"run": run, "cutoff": cutoff, "mono": self._clock.mono_s() - keep_s, "sane": SANE_UTC}
         young = connection.execute(
             "SELECT id FROM items WHERE CASE WHEN run = :run THEN captured_mono_s >= :mono ELSE "
@@ -114,13 +115,15 @@ class Retention:
             values).fetchone()
         return bool(old) and self._delete_rest(connection, old[0])
 
-    def _is_right(self) -> bool:
-        """Whether the wall clock may say what is old."""
-        now_s, synchronised = self._clock.mono_s(), self._clock.synchronised()
-        before_s, self._ahead_s = self._ahead_s, self._clock.wall_s() - now_s
-        if abs(self._ahead_s - before_s) > JUMP_S:
-            self._jumped_s = now_s
-        return now_s - self._jumped_s >= STEADY_S if synchronised is None else synchronised
+    def _believed(self, connection: sqlite3.Connection, run: int, keep_s: float) -> str:
+        """What is so much older than the last item before this run and the time since this run's first; "": nothing."""
+        before = connection.execute("SELECT captured_utc FROM items WHERE run < ? ORDER BY run DESC, sequence DESC "
+                                    "LIMIT 1", (run,)).fetchone()
+        first = connection.execute("SELECT captured_mono_s FROM items WHERE run = ? ORDER BY sequence LIMIT 1",
+                                   (run,)).fetchone()
+        passed_s = self._clock.mono_s() - first[0] if first else 0.0
+        return before and connection.execute("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', ?, ?)", (
+            before[0], "{:+.0f} seconds".format(passed_s - keep_s))).fetchone()[0] or ""
 
     def _delete_rest(self, connection: sqlite3.Connection, last: int) -> bool:
         """Some rows that do not wait for review."""

@@ -84,6 +84,7 @@ def connect_file(path: str, busy_s: Optional[float] = None) -> sqlite3.Connectio
     connection = None
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        _make_for_owner(path)
         connection = sqlite3.connect(path, timeout=BUSY_S if busy_s is None else busy_s, isolation_level=None,
                                      check_same_thread=False)
         connection.row_factory = sqlite3.Row
@@ -100,6 +101,18 @@ def connect_file(path: str, busy_s: Optional[float] = None) -> sqlite3.Connectio
             raise explain(error, path)
         raise
     return connection
+
+
+def _make_for_owner(path: str) -> None:
+    """A journal that root makes, as in `sudo scrapsort journal repair`, belongs to whom its folder belongs to: the
+    service could not write another. SQLite gives its log the journal's owner."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and not os.path.exists(path):
+        owner = os.stat(os.path.dirname(os.path.abspath(path)))
+        file = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            os.fchown(file, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(file)
 
 
 def read_only_uri(path: str) -> str:

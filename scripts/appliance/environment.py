@@ -47,6 +47,7 @@ def main(argv=None):
     parser.add_argument("--root", default=ROOT, help=argparse.SUPPRESS)
     parser.add_argument("--cache", default=CACHE, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
+    os.umask(0o022)  # the service's user must be able to read it, whatever root's own files are like
     try:
         setup = Environment(arguments.root, arguments.cache, arguments.wheels, not arguments.installing)
         if arguments.pycuda:
@@ -107,6 +108,8 @@ class Environment:
         run([sys.executable, "-m", "compileall", "-q", site], "compileall", check=False)
         with open(os.path.join(new, "made-from"), "w") as file:
             file.write(stamp)
+        if hasattr(os, "sync"):
+            os.sync()  # a power cut after this must not leave empty files under the final name
         if os.path.lexists(self.venv):
             os.rename(self.venv, old)
         os.rename(new, self.venv)
@@ -245,6 +248,7 @@ class Environment:
         """None when all that is needed can be imported there, else the last line of what Python says."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         environ["OPENBLAS_CORETYPE"] = "ARMV8" if sys.version_info < (3, 7) else environ.get("OPENBLAS_CORETYPE", "")
+        environ["ORT_DISABLE_TELEMETRY"] = "1"  # as edge/__init__.py does: nothing into root's home, nothing sent away
         code = TRY if sys.version_info >= (3, 11) else TRY + "; import tomli"
         process = subprocess.Popen([os.path.join(venv, "bin", "python"), "-c", code], stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, env={k: v for k, v in environ.items() if v})

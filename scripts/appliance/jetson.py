@@ -24,6 +24,7 @@ PROFILE = "/etc/profile.d/scrapsort.sh"
 SWAP, FSTAB = "/var/swapfile-scrapsort", "/etc/fstab"
 SWAP_LINE = "{} none swap sw 0 0  # of scrapsort's scripts/install-jetson\n".format(SWAP)
 SMALL_MB, SWAP_MB = 5000, 4096  # boards with less memory build no engine without swap on a disk
+LEFT_MB = 2000  # of the disk, beside the swap file: a card that is full keeps no items
 
 
 def main(argv=None):
@@ -142,6 +143,9 @@ def swap(machine, which, arguments):
         say("    there: {}".format(disk[0].split()[0]))
     elif arguments.no_swap or not which.is_jetson:
         say("    none on a disk, and {} MB of memory: the builder of engines may be killed".format(memory["MemTotal"]))
+    elif machine.free_mb(os.path.dirname(SWAP)) < SWAP_MB + LEFT_MB:
+        say("    no room for {} MB of swap in {}: the builder of engines may be killed; free some space and run this "
+            "again".format(SWAP_MB, os.path.dirname(SWAP)))
     else:
         machine.note("swap", True)
         machine.run("fallocate", "-l", "{}M".format(SWAP_MB), machine.real(SWAP))

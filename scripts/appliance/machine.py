@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -25,6 +26,10 @@ class Machine:
     def exists(self, path):
         """Whether there is such a file or folder."""
         return os.path.exists(self.real(path))
+
+    def free_mb(self, path):
+        """What is free where a folder lies, in MB of 1,000,000 bytes."""
+        return shutil.disk_usage(self.real(path)).free // 1000000
 
     def text(self, path):
         """What stands in a file; empty when it cannot be read."""

@@ -252,6 +252,55 @@ def test_shell_scripts_are_shell(name):
     assert code == 0, err
 
 
+STUB = """#!/bin/sh
+echo "$(basename $0) $*" >>"$LOG"
+case "$*" in *is-active*scrapsort.service) exit $STOPPED;; *is-active*) exit 3;; esac
+"""
+
+
+@pytest.fixture
+def dpkg(tmp_path, monkeypatch):
+    """dpkg(script, argument …) runs a maintainer script below tmp_path, where systemctl and the like are written down;
+    returns what was started."""
+    for name in ("systemctl", "systemd-sysusers", "deb-systemd-helper", "scrapsort-setup", "python3"):
+        package.write(str(tmp_path / "bin" / name), STUB, 0o755)
+    (tmp_path / "run" / "systemd" / "system").mkdir(parents=True)
+    monkeypatch.setenv("PATH", "{}:{}".format(tmp_path / "bin", os.environ["PATH"]))
+    monkeypatch.setenv("LOG", str(tmp_path / "log"))
+
+    def run(script, *arguments, stopped=False):
+        text = package.template(script, SCHEMA="5", VERSION="1", UNITS=" ".join(package.units(ROOT)),
+                                ENABLED=" ".join(package.units(ROOT)))
+        for folder in ("/run/", "/opt/", "/var/", "/etc/"):
+            text = text.replace(folder, str(tmp_path) + folder)
+        package.write(str(tmp_path / "opt" / "scrapsort" / "bin" / "scrapsort-setup"), STUB, 0o755)
+        package.write(str(tmp_path / script), text, 0o755)
+        package.write(str(tmp_path / "log"), "")
+        code, _, err = output_of(["sh", str(tmp_path / script)] + list(arguments),
+                                 env=dict(os.environ, STOPPED="3" if stopped else "0"))
+        assert code == 0, err
+        return [line.split()[-1] for line in package.read(str(tmp_path), "log").splitlines()
+                if line.startswith("systemctl start")]
+    return run
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no sh here")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_a_person_has_stopped_is_not_started_by_dpkg(stopped, dpkg):
+    """And what sorted sorts again, however it ends; engines are looked at after each upgrade."""
+    sorter = [] if stopped else ["scrapsort.service"]
+    dpkg("preinst", "upgrade", "1", stopped=stopped)
+    assert dpkg("postinst", "configure", "1") == sorter + ["scrapsort-engines.service"]
+    dpkg("preinst", "upgrade", "1", stopped=stopped)  # then the disk is full: dpkg goes back
+    assert dpkg("postinst", "abort-upgrade", "1") == sorter + ["scrapsort-engines.service"]
+    assert dpkg("postinst", "abort-upgrade", "1") == []  # of one that was refused before it had stopped anything
+    dpkg("prerm", "remove", stopped=stopped)
+    assert dpkg("postinst", "abort-remove") == sorter
+    dpkg("prerm", "remove", stopped=stopped)
+    dpkg("postrm", "remove")
+    assert dpkg("postinst", "configure") == package.units(ROOT)  # installed anew
+
+
 # --- the Python environment ---
 
 @pytest.mark.parametrize("name, machine, python, fits", [
@@ -303,6 +352,16 @@ def test_what_is_missing_is_one_line(tmp_path, capsys):
     said = capsys.readouterr().err
     assert code == 1 and said.count("\n") == 1
     assert "no wheel of onnxruntime" in said and said.endswith("run: sudo scrapsort-setup\n")
+
+
+@pytest.mark.skipif(os.name != "posix" or sys.version_info[:2] == (3, 7), reason="for Linux")
+def test_the_environment_is_readable_for_the_service_whatever_root_s_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        environment.main(["--installing", "--root", ROOT, "--cache", str(tmp_path)])
+    finally:
+        during = os.umask(before)
+    assert during == 0o022
 
 
 def test_a_wheel_s_files_stay_inside(tmp_path):

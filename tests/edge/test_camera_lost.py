@@ -2,12 +2,15 @@
 
 import os
 import signal
+import socket
 import time
 
+import pytest
 from cameras import SIZE, Watching
 from helpers import is_alive, until
 
-from edge.frames import camera
+from edge.errors import SourceError
+from edge.frames import camera, probe
 
 
 def test_a_read_that_hangs_is_noticed_killed_and_replaced(server, opened):
@@ -78,3 +81,26 @@ def test_another_size_after_a_reconnect(server, opened, log_lines):
     watching.more()
     assert set(watching.shapes) == {(360, 480)} and not source.state.trouble("camera")
     watching.end()
+
+
+@pytest.mark.parametrize("case", ["listens", "has gone", "was never there", "at a terminal"])
+def test_a_service_ends_where_it_cannot_see_the_csi_daemon_s_new_socket(opened, monkeypatch, tmp_path, case):
+    monkeypatch.setattr(camera, "check", lambda uri: None)  # this OpenCV has no GStreamer, so each opening fails
+    monkeypatch.setattr(camera, "CUT_OFF_S", 0.3)
+    monkeypatch.setattr(probe, "ARGUS", str(tmp_path / "argus"))
+    with socket.socket(socket.AF_UNIX) as daemon:
+        if case != "was never there":
+            daemon.bind(probe.ARGUS)
+            daemon.listen(5)
+        if case != "listens":
+            daemon.close()  # what it leaves is a file at which nobody listens
+        source = opened("csi://0", SIZE._replace(reopen_backoff_s=(0.05, 0.1)), patient=case != "at a terminal")
+        frames, tries = iter(source), []
+        monkeypatch.setattr(source, "_pause", lambda: (time.sleep(0.2), tries.append(1), len(tries) == 4
+                                                       and source.stop.set()))
+        if case in ("listens", "at a terminal"):
+            assert list(frames) == [] and len(tries) == 4
+        else:
+            with pytest.raises(SourceError) as caught:
+                next(frames)
+            assert "nvargus-daemon" in str(caught.value) and tries

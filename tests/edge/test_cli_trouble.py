@@ -1,12 +1,15 @@
 """Errors of the command line: one line, the right exit code, and nothing lost."""
 
 import os
+import runpy
 import shutil
 import sqlite3
 import subprocess
+import sys
+import tempfile
 
 import pytest
-from helpers import SHIPPED, json_lines, scrapsort, start
+from helpers import REPOSITORY, SHIPPED, json_lines, scrapsort, start
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
@@ -22,6 +25,35 @@ def test_a_full_disk_behind_stdout_is_one_line(belt, state):
         process = start("run", "--source", belt, "--state", state, "--quiet", stdout=full)
         errors = process.communicate(timeout=60)[1].decode("utf-8")
     assert process.returncode == 1 and "No space left" in errors and "Traceback" not in errors
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="this system has no /dev/shm")
+def test_a_full_disk_without_room_for_temporary_files_keeps_no_camera_from_being_opened(monkeypatch, tmp_path):
+    """A card holds /tmp, too: Python then finds no folder for temporary files at all."""
+    from edge import locks
+    from edge.frames import capture, ring
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+    with pytest.raises(OSError):
+        tempfile.gettempdir()
+    runpy.run_path(locks.__file__)["MachineLock"]("camera", "one", [str(tmp_path)]).close()
+    made = ring.Ring(3 * 64)
+    made.close()
+    with capture.Said() as said:
+        os.write(2, b"the reason\n")
+        assert said.last() == "the reason"
+
+
+def test_a_run_leaves_nothing_at_home(tmp_path):
+    """Nor does ONNX Runtime, which would also send it away."""
+    (tmp_path / "home").mkdir()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "ORT_"))}
+    done = subprocess.Popen([sys.executable, "-m", "edge", "run", "--source", "drawn:", "--limit", "1", "--quiet",
+                             "--backend", "onnxruntime", "--state", str(tmp_path / "state")], cwd=REPOSITORY,
+                            env=dict(environment, HOME=str(tmp_path / "home")), stdout=subprocess.PIPE)
+    done.communicate(timeout=120)
+    assert done.returncode == 0
+    assert os.listdir(str(tmp_path / "home")) == []
 
 
 def test_doctor_reports_a_damaged_journal(belt, state):

@@ -268,6 +268,15 @@ def test_when_the_terminal_does_it_to_both_the_valves_close(loop, name):
     until(lambda: not is_open(), within_s=3 * link.DEAD_S)
 
 
+def test_when_the_watchdog_of_systemd_aborts_both_the_valves_close(loop):
+    """It sends SIGABRT to each process of the service, while the loop may hang where no frame is worked on."""
+    process, is_open = loop
+    worker = int(subprocess.check_output(["pgrep", "-P", str(process.pid)]).split()[0])
+    for pid in (worker, process.pid):
+        os.kill(pid, signal.SIGABRT)
+    until(lambda: not is_open(), within_s=6)
+
+
 @pytest.mark.long
 def test_when_the_loop_hangs_in_a_frame_the_valves_close(loop):
     process, is_open = loop

@@ -102,6 +102,35 @@ def test_a_sensor_that_is_gone_keeps_what_was_for_a_minute(board):
     assert later(4) == 1 and board.heat.temp_c is None
 
 
+def test_a_sensor_whose_answer_never_comes_or_that_raises_stops_no_belt(tmp_path, clock):
+    board, answers = Board(tmp_path, clock), []
+    board.at(96, 4)
+    board.heat._read = answers.pop  # an IndexError
+    for _ in range(29):
+        clock.move(2.0)
+        board.heat.look()
+        assert board.heat.share == 0
+    clock.move(2.0)
+    board.heat.look()
+    assert board.heat.share == 1
+    board = Board(tmp_path, clock)
+    assert board.at(96, 4) == 0
+    clock.move(heat.UNKNOWN_S - 1)  # no look ends any more
+    assert board.heat.share == 0
+    clock.move(2)
+    assert board.heat.share == 1 and board.trouble == heat.MUTE
+
+
+def test_a_sensor_that_hangs_keeps_nobody_from_starting_or_ending(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(heat, "CLOSE_S", 0.1)
+    released = threading.Event()
+    monkeypatch.setattr(heat, "Telemetry", lambda: released.wait(20))
+    with heat.watched(State(str(tmp_path / "status.json"), clock), 90.0, clock) as one:
+        assert one.share == 1 and one.is_alive
+    assert one.is_alive  # left to itself
+    released.set()
+
+
 @pytest.mark.parametrize("max_temp_c, acts", [(0.0, True), (90.0, False)])
 def test_without_a_limit_or_on_no_jetson_it_is_only_told(tmp_path, clock, max_temp_c, acts):
     board = Board(tmp_path, clock, acts=acts)

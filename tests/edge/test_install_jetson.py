@@ -25,7 +25,7 @@ class Nano(Machine):
 
     def __init__(self, root):
         Machine.__init__(self, str(root))
-        self.ran, self.installed = [], set()
+        self.ran, self.installed, self.free = [], set(), 20000
         for path, text in (("/etc/nv_tegra_release", "# R32 (release), REVISION: 7.4, GCID: 1, BOARD: t210ref\n"),
                            ("/proc/device-tree/model", "NVIDIA Jetson Nano Developer Kit\0"),
                            ("/proc/device-tree/compatible", "nvidia,p3450-0000\0nvidia,tegra210\0"),
@@ -44,6 +44,9 @@ class Nano(Machine):
         if command[0] == "swapon":
             self.write("/proc/swaps", self.text("/proc/swaps") + "{} file 4194300 0 -2\n".format(jetson.SWAP))
         return True
+
+    def free_mb(self, path):
+        return self.free
 
     def ask(self, *command):
         if command[0] == "dpkg-query":
@@ -70,6 +73,14 @@ def nano(tmp_path, monkeypatch):
 def arguments(**more):
     values = {"anyway": False, "wheels": None, "no_swap": False, "fastest": False, "purge": False}
     return argparse.Namespace(**dict(values, **more))
+
+
+def test_a_card_without_room_is_not_filled_by_a_swap_file(nano, capsys):
+    nano.free = jetson.SWAP_MB + 100
+    jetson.swap(nano, jetson.board.read(nano.root), arguments())
+    assert nano.ran == [] and "no room for 4096 MB of swap in /var" in capsys.readouterr().out
+    assert "swap" not in nano.changed()
+    assert Machine.free_mb(nano, "/var") > 0
 
 
 def test_all_steps_on_a_nano_and_none_of_them_twice(nano, capsys):

@@ -33,6 +33,18 @@ def test_the_writing_connection_is_durable(state):
     assert pragma["foreign_keys"] == 1 and pragma["busy_timeout"] >= 1000
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="NOT tried: only root makes others' files")
+def test_a_journal_that_root_makes_belongs_to_whom_the_folder_belongs_to(tmp_path):
+    """sudo scrapsort journal repair, while the service is stopped."""
+    os.chown(str(tmp_path), 54321, 54322)
+    connection = schema.connect(str(tmp_path))
+    connection.execute("INSERT INTO queue (item, reason, queued_utc) SELECT 1, '', '' WHERE 0")
+    found = {name: os.stat(str(tmp_path / name)) for name in os.listdir(str(tmp_path))}
+    connection.close()
+    assert set(found) == {"journal.db", "journal.db-wal", "journal.db-shm"}
+    assert {(one.st_uid, one.st_gid) for one in found.values()} == {(54321, 54322)}
+
+
 def test_sql_stays_within_sqlite_3_22():
     """JetPack 4 has 3.22: no UPSERT (3.24), window functions (3.25), RETURNING (3.35) and their like."""
     newer = re.compile(r"\bRETURNING\b|\bON CONFLICT\b[^;]*\bDO\b|\bOVER\s*\(|\bRENAME COLUMN\b|\bDROP COLUMN\b"

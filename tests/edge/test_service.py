@@ -15,6 +15,7 @@ from helpers import REPOSITORY, is_alive, one_line, rows, start, until
 
 from edge import service
 from edge.clock import Clock
+from edge.commands import run as commands_run
 from edge.errors import SettingsError, SourceError, UsageError
 from edge.frames import open_source, outline
 from edge.frames.base import Prefetch
@@ -366,6 +367,9 @@ def test_a_start_with_bad_settings_says_so_once_and_the_next_ones_are_spaced(run
     assert "unknown key source.url" in lines[0]
     assert any(text.startswith("failed: ") for text in manager.heard("STATUS"))
     assert (tmp_path / "run" / "failures").read_text() == "1\n"
+    status = json.loads((tmp_path / "run" / "status.json").read_text())  # what `scrapsort status` shows
+    assert "unknown key source.url" in status["ended_by"] and status["ended_by"].startswith("failed: ")
+    assert "unknown key source.url" in status["last_error"]["text"]
 
 
 def test_the_pause_before_another_start_grows_and_ends_when_the_file_changes(manager, monkeypatch, tmp_path, clock):
@@ -387,6 +391,20 @@ def test_the_pause_before_another_start_grows_and_ends_when_the_file_changes(man
     assert clock.mono_s() - before <= 1.0
     service.forget_failures()
     assert service._count_failure() == 1
+
+
+def test_what_nobody_has_foreseen_is_held_back_too_and_told_in_full(manager, monkeypatch, tmp_path):
+    """Else a service writes its traceback every two seconds, for weeks."""
+    for key, value in dict(manager.environment(), RUNTIME_DIRECTORY=str(tmp_path)).items():
+        monkeypatch.setenv(key, value)
+
+    def fail(arguments):
+        raise MemoryError("no room")
+    monkeypatch.setattr(commands_run, "_run", fail)
+    with pytest.raises(MemoryError):
+        commands_run.run(types.SimpleNamespace(config=None))
+    assert (tmp_path / "failures").read_text() == "1\n"
+    assert any("unexpected: MemoryError('no room'" in text for text in manager.heard("STATUS"))
 
 
 def test_at_a_terminal_nothing_is_held_back(monkeypatch):

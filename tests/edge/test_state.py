@@ -9,6 +9,7 @@ import pytest
 from helpers import scrapsort, start, until
 
 from edge import cli, logs
+from edge.commands import status as status_command
 from edge.health import State, read, status_path
 from edge.health import state as health_state
 from edge.journal import StateLock, lock
@@ -208,6 +209,41 @@ def test_what_runs_in_the_own_folder_comes_first(service, tmp_path, monkeypatch,
     code, text = printed(monkeypatch, capsys)
     held.close()
     assert code == 0 and "(source {})".format(expected) in text
+
+
+def test_broken_settings_keep_nobody_from_asking_after_the_service(service, tmp_path, monkeypatch, capsys):
+    config = tmp_path / "broken.toml"
+    config.write_text("[sorce]\n")
+    code, text = printed(monkeypatch, capsys, "--config", str(config))
+    assert code == 0 and "(source service)" in text and "note   settings             {}: unknown".format(config) in text
+    assert printed(monkeypatch, capsys, "--config", str(config), "--state", str(tmp_path))[0] == 2
+
+
+def test_a_user_who_may_not_look_into_the_service_s_folder_is_told_how_it_is(service, monkeypatch, capsys):
+    before = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(service) and before(path, mode))
+    monkeypatch.setattr(status_command, "holder", lambda state: None)  # what comes of a lock that cannot be opened
+    assert printed(monkeypatch, capsys)[1].startswith("sorting, process {}".format(os.getpid()))
+    path = os.path.join(health_state.SERVICE, "status.json")
+    values = dict(read(path), pid=2 ** 22 + 1)
+    with open(path, "w") as file:
+        json.dump(values, file)
+    assert printed(monkeypatch, capsys)[1].startswith("not running")
+
+
+def test_the_service_s_status_is_for_all_users(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    before = os.umask(0o077)
+    try:
+        State(str(tmp_path / "status.json")).close()
+    finally:
+        os.umask(before)
+    assert os.stat(str(tmp_path / "status.json")).st_mode & 0o777 == 0o644
+
+
+def test_a_stopped_service_is_started_with_systemctl(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(status_command, "SERVICE_STATE", str(tmp_path))
+    assert "`sudo systemctl start scrapsort`" in printed(monkeypatch, capsys, "--state", str(tmp_path))[1]
 
 
 @pytest.mark.parametrize("word", ["--state", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"])

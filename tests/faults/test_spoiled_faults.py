@@ -195,4 +195,4 @@ def test_a_watched_folder_that_vanishes_and_returns(sorter, kind):
     if is_mount:
         sh(sorter, "umount {} /srv/kept".format(PICTURES))
     write_row("watched folder: {}, and back".format(kind), "in the bed, while pictures arrive", before, 28, 0,
-              recover_s, said=status if words else "")
+              recover_s, said=status if words else "nothing: it is an empty folder meanwhile")

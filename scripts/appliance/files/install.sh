@@ -16,7 +16,8 @@ fi
 # Where the package looks for them, now and after an upgrade with the same pins
 mkdir -p /var/cache/scrapsort
 cp -r wheels /var/cache/scrapsort/
-dpkg -i scrapsort_*.deb
+# Settings that were changed stay, and nobody is asked: the belt would stand until somebody answers
+dpkg --force-confdef --force-confold -i scrapsort_*.deb
 scrapsort-setup
 if [ -e /etc/nv_tegra_release ] && ls wheels/build/pycuda-* >/dev/null 2>&1; then
     say "compiling pycuda, which takes minutes; without it TensorRT is not used"

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not hold_back(error, settings_module.path_of(arguments.config)):
             raise
         return error.exit_code
-    except Exception as error:  # a bug, no memory: as seldom as any other start that comes to nothing, but told in full
+    except Exception as error:  # a bug: as seldom as any other start that comes to nothing, but told in full
         hold_back(ScrapsortError("unexpected: {!r}".format(error)), settings_module.path_of(arguments.config))
         raise
 

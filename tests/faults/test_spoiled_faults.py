@@ -82,6 +82,27 @@ def test_settings(sorter, kind):
     assert time.monotonic() - started < 60
 
 
+def test_settings_that_are_gone(sorter):
+    """A reload takes no built-in ones in their place, which would sort a simulated belt."""
+    start(sorter)
+    before, pid = sorter.items, sorter.pid
+    sh(sorter, "rm " + SETTINGS)
+    sorter.systemctl("reload", "scrapsort")
+    sorter.wait(lambda: "settings cannot be read: the file is gone" in sorter.status, 30)
+    status = sorter.status
+    sorter.items_come()
+    started = time.monotonic()
+    sorter.settings(DRAWN.format(0.1))
+    sorter.systemctl("reload", "scrapsort")
+    sorter.wait(lambda: sorter.status.startswith("sorting"), 30)
+    recover_s = time.monotonic() - started
+    sorter.items_come()
+    assert sorter.pid == pid
+    assert sorter.rows("SELECT DISTINCT source FROM runs") == [("drawn:",)]
+    is_whole(sorter)
+    write_row("settings: gone", "rm while it sorts, with a reload", before, sorter.items, 0, recover_s, said=status)
+
+
 # -------------------------------------------------------------------- bundle
 
 @pytest.mark.parametrize("kind", sorted(SPOILED_BUNDLES))

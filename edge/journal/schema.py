@@ -84,7 +84,7 @@ def connect_file(path: str, busy_s: Optional[float] = None) -> sqlite3.Connectio
     connection = None
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        _make_for_owner(path)
+        _make(path)
         connection = sqlite3.connect(path, timeout=BUSY_S if busy_s is None else busy_s, isolation_level=None,
                                      check_same_thread=False)
         connection.row_factory = sqlite3.Row
@@ -103,16 +103,22 @@ def connect_file(path: str, busy_s: Optional[float] = None) -> sqlite3.Connectio
     return connection
 
 
-def _make_for_owner(path: str) -> None:
-    """A journal that root makes, as in `sudo scrapsort journal repair`, belongs to whom its folder belongs to: the
-    service could not write another. SQLite gives its log the journal's owner."""
-    if hasattr(os, "geteuid") and os.geteuid() == 0 and not os.path.exists(path):
-        owner = os.stat(os.path.dirname(os.path.abspath(path)))
-        file = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-        try:
-            os.fchown(file, owner.st_uid, owner.st_gid)
-        finally:
-            os.close(file)
+def _make(path: str) -> None:
+    """A new journal is for whom its folder is for. One that root makes, as in `sudo scrapsort journal repair`, belongs
+    to the folder's owner: the service could not write another. Where the folder's group may write, it may label, too.
+    SQLite gives its log the journal's owner and mode.
+    """
+    if os.name == "nt" or os.path.exists(path):
+        return
+    folder = os.stat(os.path.dirname(os.path.abspath(path)))
+    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        if os.geteuid() == 0:
+            os.fchown(file, folder.st_uid, folder.st_gid)
+        if folder.st_mode & 0o020:
+            os.fchmod(file, os.fstat(file).st_mode & 0o777 | 0o060)
+    finally:
+        os.close(file)
 
 
 def read_only_uri(path: str) -> str:

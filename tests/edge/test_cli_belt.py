@@ -51,8 +51,8 @@ distance_m = 0.5
 def test_a_simulated_belt_with_an_ejector_to_its_last_item(state, tmp_path):
     config = tmp_path / "scrapsort.toml"
     config.write_text(LANES)
-    code, out, err = scrapsort("run", "--source", "sim:?items=5&seed=3&speed=1&width=640&height=360", "--state", state,
-                               "--format", "json", "--threshold", "1.0", "--config", config)
+    code, out, err = scrapsort("run", "--source", "sim:?items=5&seed=3&speed=1&width=640&height=360&fps=15", "--state",
+                               state, "--format", "json", "--threshold", "1.0", "--config", config)
     lines = json_lines(out)
     assert code == 0, err
     connection = sqlite3.connect(str(state / "journal.db"))

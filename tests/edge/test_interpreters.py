@@ -37,11 +37,17 @@ def images(tmp_path_factory):
     return paths + photographs[::4]
 
 
+@pytest.fixture(scope="module")
+def here(images, tmp_path_factory):
+    """The answers of this Python."""
+    return answers(sys.executable, "fp16", images, str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.mark.long("newest")
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="run once, on the newest Python")
 @pytest.mark.skipif(not OTHERS, reason="no other environment under .venv/; scripts/test makes them")
 @pytest.mark.parametrize("other", OTHERS, ids=[path.split(os.sep)[-3] for path in OTHERS])
-def test_fp16_answers_agree_with_those_of_another_environment(other, images, tmp_path):
-    here = answers(sys.executable, "fp16", images, str(tmp_path))
+def test_fp16_answers_agree_with_those_of_another_environment(other, images, here, tmp_path):
     there = answers(other, "fp16", images, str(tmp_path))
     worst = max(abs(a["probabilities"][name] - b["probabilities"][name])
                 for a, b in zip(here, there) for name in a["probabilities"])

@@ -17,14 +17,15 @@ from edge.frames.drawn import MATERIALS, draw_named
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KILLS = int(os.environ.get("SCRAPSORT_KILLS", "50"))  # scripts/test gives the older lines fewer
-FILES = KILLS * 100  # more than the killed runs get through
+FILES = KILLS * 60  # more than the killed runs get through, of which each sorts a second or so
+INTERVAL_S = "0.01"  # so that no machine gets through them
 PICTURES = 12
 
 
 def start(belt, state, receipts):
     """`scrapsort run` on a watched folder; its JSON lines are appended to receipts."""
     command = [sys.executable, "-m", "edge", "run", "--source", str(belt), "--watch", "--state", str(state),
-               "--format", "json", "--precision", "int8", "--active-learning"]
+               "--format", "json", "--precision", "int8", "--active-learning", "--interval", INTERVAL_S]
     with open(str(receipts), "ab") as out:
         return subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.PIPE)
 

@@ -1,18 +1,21 @@
 """A person is asked, a picture is kept, an item waits: what happens to an item beyond its decision."""
 
 import os
+import re
+import shutil
 import sqlite3
+import tempfile
 
 import cv2
 import numpy as np
 import pytest
-from helpers import rows
+from helpers import REPOSITORY, rows
 
 from edge.errors import JournalError, UsageError
 from edge.frames.base import Frame
 from edge.frames.drawn import draw_named
 from edge.gate import EveryFrame
-from edge.journal import Journal
+from edge.journal import Journal, schema
 from edge.journal.record import Override
 from edge.journal.review import COUNT, count_waiting, label, resolve_class, waiting
 from edge.review import Reviewer
@@ -239,6 +242,65 @@ def test_a_label_is_noted_and_the_item_waits_no_more(state, clock):
     connection.close()
     assert noted == [(1, "paper", "eve", "2025-11-22T09:15:00.000Z"), (3, "glass", "eve", "2025-11-22T09:15:00.000Z")]
     assert by_default  # the user's name
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be other users")
+def test_members_of_the_group_list_and_label_while_the_service_holds_the_journal(make_record, run_of):
+    """With the folder's mode and the umask of systemd/scrapsort.service."""
+    service, member, stranger, group = 64001, 64002, 64003, 64000
+    folder = tempfile.mkdtemp()
+    state, held = os.path.join(folder, "state"), []
+
+    def work():
+        journal = Journal(state)
+        journal.begin("/belt", run_of)
+        journal.record(make_record(1, decision="review"))
+        journal.close()
+        held.append(schema.connect(state))  # as the service's, with its log
+
+    def look():
+        assert [row["id"] for row in waiting(state)] == [1]
+        assert label(state, 1, "PLA", "bob") == ("metal", "plastic")
+
+    try:
+        os.chmod(folder, 0o755)
+        os.mkdir(state)
+        os.chown(state, service, group)
+        os.chmod(state, int(of_unit("StateDirectoryMode"), 8))
+        assert as_user(service, group, work) == ""
+        assert as_user(member, group, look) == ""
+        assert as_user(service, group, lambda: label(state, 1, "glass", "ann")) == ""  # and the service after them
+        assert "JournalError" in as_user(stranger, 64009, look)
+    finally:
+        shutil.rmtree(folder)
+
+
+def of_unit(key):
+    with open(os.path.join(REPOSITORY, "systemd", "scrapsort.service")) as file:
+        return re.search("^{}=(.*)$".format(key), file.read(), re.MULTILINE).group(1)
+
+
+def as_user(user, group, what):
+    """What another user gets when doing it: empty, or the error."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        text = ""
+        try:
+            os.umask(int(of_unit("UMask"), 8))
+            os.setgroups([group])
+            os.setgid(user)
+            os.setuid(user)
+            what()
+        except BaseException as error:
+            text = repr(error)
+        os.write(writing, text.encode()[:4000])
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        text = file.read().decode()
+    os.waitpid(child, 0)
+    return text
 
 
 @pytest.mark.parametrize("item, class_name, names", [

@@ -362,7 +362,7 @@ def test_onnx_runtime_1_10_on_python_3_6_gives_the_same_answers(models, images, 
             "x = np.load(sys.argv[1] + '/pictures.npy')\n"
             "a = [s.run(['logits'], {'image': x[i:i + 1]})[0][0].tolist() for i in range(len(x))]\n"
             "print(json.dumps([sys.version_info[:2], o.__version__, a]))")
-    done = subprocess.run([OLD_PYTHON, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    done = subprocess.run([OLD_PYTHON, "-c", code, tmp_path], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     python, version, answers = json.loads(done.stdout)
     assert python == [3, 6] and version.startswith("1.10")

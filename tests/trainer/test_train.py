@@ -283,7 +283,7 @@ def test_devices_that_are_not_there_are_one_line():
 
 
 def test_no_data_is_one_line(tmp_path):
-    done = subprocess.run(command(tmp_path, tmp_path), cwd=ROOT, capture_output=True, text=True,
+    done = subprocess.run(command(tmp_path, tmp_path), cwd=ROOT, capture_output=True, encoding="utf-8",
                           env=dict(os.environ), check=False)
     assert done.returncode == 1 and "run `python3 -m trainer prepare" in done.stderr
     assert len(done.stderr.splitlines()) == 1

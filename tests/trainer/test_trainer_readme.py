@@ -21,7 +21,7 @@ def test_the_commands_of_the_short_way_work(tmp_path):
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     for command in commands:
         done = subprocess.run([sys.executable, *shlex.split(command)], cwd=tmp_path, env=environment, check=False,
-                              capture_output=True, text=True)
+                              capture_output=True, encoding="utf-8")
         assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
     assert "accuracy" in done.stdout and "with torch" in done.stdout
     assert (tmp_path / "models" / "mine" / "manifest.json").exists()
@@ -30,5 +30,5 @@ def test_the_commands_of_the_short_way_work(tmp_path):
 
 def test_wrong_usage_is_exit_code_2(tmp_path):
     done = subprocess.run([sys.executable, "-m", "trainer", "prepare"], cwd=ROOT, check=False, capture_output=True,
-                          text=True)
+                          encoding="utf-8")
     assert done.returncode == 2 and "SOURCE" in done.stderr and len(done.stderr.splitlines()) == 1

@@ -125,6 +125,17 @@ class Bundle:
         if self.stranger is not None and self.stranger.file is not None:
             self.feature_space()
 
+    def check_any(self) -> None:
+        """Check that there is a model to sort with. Raises BundleError when none is as it should be, of the last."""
+        self.golden()
+        for number, role in enumerate(sorted(self.files), 1):
+            try:
+                self.read(role)
+                return
+            except BundleError:
+                if number == len(self.files):
+                    raise
+
     def _read_manifest(self) -> Dict[str, Any]:
         try:
             manifest = json.loads(self._read_file(MANIFEST).decode("utf-8"))

@@ -1,10 +1,12 @@
 """Python processes of our own that are spoken to by lines over pipes: started alike, and with clean words."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
-from typing import Any
+import threading
+from typing import Any, Sequence
 
 import edge
 
@@ -23,6 +25,17 @@ def start(module: str, **more: Any) -> Any:
         path.insert(0, folder)
     return subprocess.Popen([sys.executable, "-c", _START.format(module), json.dumps(path)], stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, start_new_session=os.name == "posix", **more)
+
+
+def start_threads(process: Any, threads: Sequence[threading.Thread]) -> None:
+    """Start those who speak with a process. Where there is no memory for them the process is ended: raises OSError."""
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError:  # "can't start new thread"
+        process.kill()
+        process.wait()
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
 def words() -> int:

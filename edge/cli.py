@@ -81,6 +81,8 @@ def _import(command: str) -> Any:
     try:
         return importlib.import_module("edge.commands." + command)
     except ImportError as error:  # numpy or OpenCV: everything else is imported only where it is used
-        sys.stderr.write("scrapsort {}: {}; run: python3 -m pip install numpy opencv-python-headless onnxruntime\n"
-                         .format(command, error))
+        remedy = "run: python3 -m pip install numpy opencv-python-headless onnxruntime"
+        if "failed to map segment" in str(error) or "annot allocate memory" in str(error):
+            remedy = "there is not enough memory, or it is limited (LimitAS= of the unit, ulimit -v)"
+        sys.stderr.write("scrapsort {}: {}; {}\n".format(command, error, remedy))
         sys.exit(1)

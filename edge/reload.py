@@ -62,7 +62,11 @@ class Reload:
             if self._is_asked:
                 self._is_asked = False
                 self._thread = threading.Thread(target=self._work, name="reload", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError:  # no memory for it
+                    self._thread = None
+                    return ScrapsortError("not enough memory to read them")
             return None
         if self._thread.is_alive():
             return None

@@ -17,6 +17,7 @@ from edge.errors import JournalError, ScrapsortError
 from edge.health import State, read, status_path
 from edge.health.notify import Notifier
 from edge.health.pulse import Pulse
+from edge.jumps import Jumps
 from edge.logs import latest, log
 from edge.reload import Asked, Reload, differences, takes_at_once, text_of
 from edge.signals import Deadline, Hangup
@@ -49,6 +50,7 @@ class Service:
         self._opened = ExitStack()
 
     def __enter__(self) -> "Service":
+        self._opened.enter_context(Jumps(self.clock))
         self._opened.enter_context(Hangup(self._reload.ask, self.notifier.is_asked))
         if self.notifier.is_asked:
             self._opened.enter_context(self._deadline)

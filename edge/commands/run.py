@@ -17,7 +17,7 @@ from edge.commands import common
 from edge.commands.common import log
 from edge.decision import Decider
 from edge.ejector import Result, check_ejector, open_ejector
-from edge.errors import JournalError, ScrapsortError
+from edge.errors import JournalError, ScrapsortError, SettingsError
 from edge.frames import open_source, outline
 from edge.frames.address import shown
 from edge.frames.base import Prefetch
@@ -36,6 +36,8 @@ from edge.settings import Settings
 from edge.signals import Prompt, Signals
 from edge.sorter import Sorter
 from edge.summary import Summary
+
+NO_MEMORY = "not enough memory; end other programs, or raise what limits this one (LimitAS= of the unit, ulimit -v)"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -61,12 +63,17 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Sort; 0 also when stopped by a signal."""
     try:
-        return _run(arguments)
+        try:
+            return _run(arguments)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "start new thread" not in str(error):
+                raise
+            raise ScrapsortError(NO_MEMORY)
     except ScrapsortError as error:
         if not hold_back(error, settings_module.path_of(arguments.config)):
             raise
         return error.exit_code
-    except Exception as error:  # a bug, no memory: as seldom as any other start that comes to nothing, but told in full
+    except Exception as error:  # a bug: as seldom as any other start that comes to nothing, but told in full
         hold_back(ScrapsortError("unexpected: {!r}".format(error)), settings_module.path_of(arguments.config))
         raise
 
@@ -76,7 +83,8 @@ def _run(arguments: argparse.Namespace) -> int:
     first = _ask(arguments)
     common.start_logging()
     asked, before = first, None  # type: Optional[Asked], Optional[Asked]
-    with StateLock(first.state, _must_write()), Service(lambda: _ask_anew(arguments)) as service:
+    with StateLock(first.state, _must_write()), Service(
+            lambda: _ask_anew(arguments, first.settings.file)) as service:
         while asked is not None:
             try:
                 before, asked = asked, _belt(arguments, asked, service)
@@ -103,11 +111,17 @@ def _ask(arguments: argparse.Namespace) -> Asked:
     return Asked(settings, state, bundle, decider)
 
 
-def _ask_anew(arguments: argparse.Namespace) -> Asked:
-    """As _ask, for a belt that is being sorted: whatever can be found wrong without opening anything is, too."""
+def _ask_anew(arguments: argparse.Namespace, file: str) -> Asked:
+    """As _ask, for a belt that is being sorted: whatever can be found wrong without opening anything is, too.
+
+    file: from which the settings have come so far; that it is gone asks nobody to sort with built-in ones.
+    """
     asked = _ask(arguments)
     settings = asked.settings
+    if file and not settings.file:
+        raise SettingsError("{}: settings cannot be read: the file is gone".format(file))
     with settings_module.naming(settings):
+        asked.bundle.check_any()  # it is opened when the belt that sorts has been put down
         frames = outline(settings.source.uri, settings.source.watch, arguments.interval == 0)
         open_gate(settings, frames)
         if settings.ejector.enabled:

@@ -27,8 +27,7 @@ class Process:
         self.say(hello)
         self._threads = [threading.Thread(target=work, name="ejector's words", daemon=True)
                          for work in (self._listen, self._write)]
-        for thread in self._threads:
-            thread.start()
+        children.start_threads(self._process, self._threads)
 
     def wait_ready(self) -> Optional[str]:
         """None when it is ready to fire, else why it is not."""

@@ -20,6 +20,7 @@ from edge import children
 from edge.clock import Clock
 from edge.ejector.schedule import FAILED, FIRED, MERGED, Change, Result, Schedule
 from edge.errors import OutputError, ScrapsortError
+from edge.jumps import Jumps
 from edge.locks import HeldError, MachineLock
 from edge.logs import start_logging
 from edge.outputs import Output, open_output
@@ -190,7 +191,8 @@ def main() -> int:
     threading.Thread(target=_listen, args=(worker,), name="listen", daemon=True).start()
     _real_time()
     try:
-        worker.work()
+        with Jumps():  # a valve that is open must close when its time is over
+            worker.work()
     finally:
         _close(outputs)
         outbox.put({"ended": True})

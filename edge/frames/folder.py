@@ -15,6 +15,7 @@ from edge.health.state import State
 
 POLL_S = 0.25
 SETTLE_S = 0.5  # a whole file that has not changed for so long is taken
+REMEMBER_S = 60.0  # what was handed out, though it is not to be seen now: its record may not be on the disk yet
 GIVE_UP_S = 10.0  # an incomplete one that has not changed for so long is taken for what it is: truncated
 
 
@@ -73,6 +74,7 @@ class FolderFrames:
         path = os.path.abspath(path)  # a file is the same one from whichever folder the command was given
         self.path, self.watch = path, watch
         self._stop, self._is_done, self._clock, self._conditions = stop, is_done, clock, conditions
+        self._handed_out: Dict[str, float] = {}  # key -> when it was last seen
         if not os.path.exists(path):
             raise SourceError("{}: no such file or folder".format(path))
         if watch and not os.path.isdir(path):
@@ -91,11 +93,15 @@ class FolderFrames:
         for found in files:
             if self._stop.is_set():
                 return
-            yield read_frame(found.path, found.key, self._clock)
+            frame = read_frame(found.path, found.key, self._clock)
+            if self.watch and frame.error and _look(found.path) != found:
+                self._handed_out.pop(found.key, None)  # it vanished under our hands, and is new when it comes back
+                continue
+            yield frame
 
     def _arriving(self) -> Iterator[Found]:
         """Files as they become complete, for ever; those that an earlier run has recorded are left out."""
-        handed_out: set = set()
+        handed_out = self._handed_out
         waiting: Dict[str, float] = {}  # key -> when it was first seen like this
         while not self._stop.is_set():
             now, listing = self._clock.mono_s(), self._list()
@@ -103,7 +109,9 @@ class FolderFrames:
                 self._clock.wait(self._stop, 4 * POLL_S)
                 continue
             present = {found.key for found in listing}
-            handed_out &= present  # what was taken away needs no remembering
+            handed_out.update((key, now) for key in present if key in handed_out)
+            for key in [key for key, seen_s in handed_out.items() if now - seen_s > REMEMBER_S]:
+                del handed_out[key]  # what was taken away needs no remembering
             waiting = {key: since for key, since in waiting.items() if key in present}
             for found in listing:
                 if found.key in handed_out:
@@ -113,7 +121,7 @@ class FolderFrames:
                     continue
                 if _look(found.path) != found:  # the listing is old by now: it is judged anew in the next one
                     continue
-                handed_out.add(found.key)
+                handed_out[found.key] = now
                 del waiting[found.key]
                 if not self._is_done(found.key):
                     yield found
@@ -121,7 +129,6 @@ class FolderFrames:
                         return
             # A folder of many thousand files takes long to list: the sorting shall have most of the time
             self._clock.wait(self._stop, max(POLL_S, 4 * (self._clock.mono_s() - now)))
-
 
     def _list(self) -> Optional[List[Found]]:
         """What lies in the folder; None while it cannot be read: a share that comes and goes ends no run."""

@@ -100,8 +100,12 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise PictureError("truncated {} ({} bytes, the end is missing)".format(info.format.upper(), len(data)))
     try:
         image_bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise PictureError("OpenCV cannot decode it: {}".format(str(error).strip().splitlines()[-1]))
+    except (cv2.error, MemoryError) as error:
+        text = (str(error).strip() or "no memory").splitlines()[-1]
+        if isinstance(error, MemoryError) or "Insufficient memory" in text:
+            raise PictureError("{} x {} pixels: there is not enough memory to decode them".format(
+                info.width_px, info.height_px))
+        raise PictureError("OpenCV cannot decode it: {}".format(text))
     if image_bgr is None:
         raise PictureError("damaged {}: OpenCV cannot decode it".format(info.format.upper()))
     return image_bgr
@@ -121,9 +125,11 @@ def read_bytes(path: str) -> bytes:
         if status.st_size > MAX_BYTES:
             raise PictureError("{} bytes is more than the {} that are read".format(status.st_size, MAX_BYTES))
         with open(path, "rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(status.st_size + 1)  # a number is a buffer of that size, however short the file
     except OSError as error:
         raise PictureError("cannot be read: {}".format(error.strerror or error))
+    except MemoryError:
+        raise PictureError("cannot be read: there is not enough memory for it")
 
 
 def format_of_name(path: str) -> Optional[str]:

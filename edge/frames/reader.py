@@ -55,7 +55,7 @@ class Reader:
             if not self._ring.path:
                 self._ring.close()  # the process has it; the memory goes with the last who has it
         self._thread = threading.Thread(target=self._listen, name="camera", daemon=True)
-        self._thread.start()
+        children.start_threads(self._process, [self._thread])
 
     def _start(self) -> Any:
         extra = {"pass_fds": self._ring.handles} if os.name == "posix" else {}

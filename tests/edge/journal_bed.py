@@ -25,12 +25,12 @@ ALARM_S = 2.0
 class Belt:
     """A running `scrapsort run`; what it says is kept with the times at which it said so."""
 
-    def __init__(self, state, folder, arguments=(), environment=None, prefix=()):
+    def __init__(self, state, folder, arguments=(), environment=None, prefix=(), python=sys.executable):
         settings = os.path.join(str(folder), "scrapsort.toml")
         with open(settings, "w") as file:
             file.write(SETTINGS)
         environ = dict(os.environ, RUNTIME_DIRECTORY=str(folder), **(environment or {}))
-        command = list(prefix) + [sys.executable, "-m", "edge", "run", "--source", SOURCE, "--state", str(state),
+        command = list(prefix) + [python, "-m", "edge", "run", "--source", SOURCE, "--state", str(state),
                                   "--config", settings, "--precision", "int8", "--format", "json",
                                   "--active-learning"] + list(arguments)
         self.state, self.said, self.receipts, self.summary = str(state), [], [], None

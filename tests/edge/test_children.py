@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from edge import children
+from edge import children, reload
 
 TALKER = """
 import os
-from edge import children
+from edge import children, reload
 import edge.clock
 
 def main():
@@ -47,3 +47,23 @@ def test_it_is_found_though_the_search_path_names_it_by_the_folder_of_then(tmp_p
     process = children.start("edge.ejector.worker", stderr=subprocess.PIPE)
     said = process.communicate(b"", timeout=60)  # nothing is asked of it: it ends, by its own code and without a word
     assert (said, process.returncode) == ((b"", b""), 1)
+
+
+def test_where_there_is_no_memory_for_a_thread_the_process_is_ended():
+    class Thread:
+        def start(self):
+            raise RuntimeError("can't start new thread")
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    with pytest.raises(OSError, match="memory"):
+        children.start_threads(process, [Thread()])
+    assert process.poll() is not None
+
+
+def test_a_reload_for_which_there_is_no_memory_is_refused(monkeypatch):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+    monkeypatch.setattr("threading.Thread.start", start)
+    one = reload.Reload(lambda: None)
+    one.ask()
+    assert "not enough memory" in str(one.look())
+    assert not one.is_busy

@@ -1,11 +1,15 @@
 """Times as text: one form, UTC, that sorts as text in the order of time."""
 
+import os
+import signal
 import threading
 
 import pytest
+from helpers import until
 
 from edge import clock as clock_module
 from edge.clock import Clock, parse_utc, utc_text
+from edge.jumps import TIMES, Jumps
 
 
 @pytest.mark.parametrize("wall_s, text", [
@@ -81,3 +85,39 @@ def test_the_kernel_is_asked_for_synchronisation_once_in_ten_seconds(monkeypatch
 
 def test_the_real_kernel_says_yes_no_or_nothing():
     assert Clock().synchronised() in (True, False, None)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGURG"), reason="no such signals on this system")
+def test_who_waits_is_woken_when_the_wall_clock_is_set_back(clock):
+    """Before Python 3.11 its wait would last as long as the clock was set back."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    os.set_blocking(read, False)
+    before = signal.set_wakeup_fd(write)
+    waiting, end = threading.Thread(target=lambda: end.wait(60), daemon=True), threading.Event()
+    waiting.start()
+
+    def woken():
+        try:
+            return set(os.read(read, 100)) == {signal.SIGURG}
+        except BlockingIOError:
+            return False
+    try:
+        with Jumps(clock, lambda seconds: end.wait(60)) as jumps:
+            jumps.look()
+            clock.wall += 86400.0  # forward only ends waits too early
+            jumps.look()
+            assert not woken()
+            clock.wall -= 86400.0
+            jumps.look()
+            until(woken)
+            for _ in range(TIMES):
+                jumps.look()
+            until(woken)
+            jumps.look()
+            assert not woken()
+    finally:
+        end.set()
+        signal.set_wakeup_fd(before)
+        os.close(read)
+        os.close(write)

@@ -6,6 +6,7 @@ import threading
 import pytest
 from test_folder import JPEG, OTHER, names, not_stopped, write
 
+from edge.frames import folder, pictures
 from edge.frames.folder import GIVE_UP_S, POLL_S, SETTLE_S, FolderFrames
 
 
@@ -116,8 +117,8 @@ def test_a_touched_file_is_a_new_one(tmp_path, clock):
 def test_a_file_that_goes_and_comes_back_unchanged_is_new_again(tmp_path, clock):
     path, away = write(tmp_path / "in" / "1.jpg"), tmp_path / "away.jpg"
     belt = Belt(tmp_path / "in", clock)
-    belt.at(5.0, lambda: path.rename(away)).at(10.0, lambda: away.rename(path))
-    assert len(belt.until(20.0)) == 2
+    belt.at(5.0, lambda: path.rename(away)).at(70.0, lambda: away.rename(path))
+    assert len(belt.until(90.0)) == 2
 
 
 def test_what_an_earlier_run_recorded_is_left_out(tmp_path, clock):
@@ -151,3 +152,37 @@ def test_stop_between_two_files(tmp_path, clock):
         taken.append(frame)
         belt.stop.set()
     assert names(taken) == ["0.jpg"]
+
+
+def test_a_folder_that_is_empty_for_a_moment_brings_nothing_twice_though_no_record_is_on_the_disk_yet(tmp_path, clock):
+    """As one whose file system is unmounted, and mounted again."""
+    kept = tmp_path.parent / (tmp_path.name + ".kept")
+    write(tmp_path / "1.jpg")
+
+    def away():
+        os.rename(str(tmp_path / "1.jpg"), str(kept))
+
+    def back():
+        os.rename(str(kept), str(tmp_path / "1.jpg"))
+        write(tmp_path / "2.jpg")
+    taken = Belt(tmp_path, clock).at(3.0, away).at(5.0, back).until(30.0)
+    assert names(frame for _, frame in taken) == ["1.jpg", "2.jpg"]
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_no_bad_picture_and_is_taken_when_it_is_back(
+        tmp_path, clock, monkeypatch):
+    path, kept, vanished = tmp_path / "1.jpg", tmp_path.parent / (tmp_path.name + ".kept"), []
+    write(path)
+
+    def read(name):
+        if not vanished and clock.mono_s() > start:
+            vanished.append(name)
+            os.rename(name, str(kept))
+        return read_bytes(name)
+    belt, read_bytes = Belt(tmp_path, clock), pictures.read_bytes
+    start = clock.mono_s()
+    monkeypatch.setattr(folder, "_is_whole", lambda name: True)
+    monkeypatch.setattr(pictures, "read_bytes", read)
+    (_, frame), = belt.at(3.0, lambda: os.rename(str(kept), str(path))).until(30.0)
+    assert vanished
+    assert frame.error == ""

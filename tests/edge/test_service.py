@@ -16,7 +16,7 @@ from helpers import REPOSITORY, is_alive, one_line, rows, start, until
 from edge import service
 from edge.clock import Clock
 from edge.commands import run as commands_run
-from edge.errors import SettingsError, SourceError, UsageError
+from edge.errors import ScrapsortError, SettingsError, SourceError, UsageError
 from edge.frames import open_source, outline
 from edge.frames.base import Prefetch
 from edge.health.notify import Notifier
@@ -399,12 +399,22 @@ def test_what_nobody_has_foreseen_is_held_back_too_and_told_in_full(manager, mon
         monkeypatch.setenv(key, value)
 
     def fail(arguments):
-        raise MemoryError("no room")
+        raise RuntimeError("no room")
     monkeypatch.setattr(commands_run, "_run", fail)
-    with pytest.raises(MemoryError):
+    with pytest.raises(RuntimeError):
         commands_run.run(types.SimpleNamespace(config=None))
     assert (tmp_path / "failures").read_text() == "1\n"
-    assert any("unexpected: MemoryError('no room'" in text for text in manager.heard("STATUS"))
+    assert any("unexpected: RuntimeError('no room'" in text for text in manager.heard("STATUS"))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+def test_too_little_memory_is_one_line(monkeypatch, error):
+    def fail(arguments):
+        raise error
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    monkeypatch.setattr(commands_run, "_run", fail)
+    with pytest.raises(ScrapsortError, match="^not enough memory; "):
+        commands_run.run(types.SimpleNamespace(config=None))
 
 
 def test_at_a_terminal_nothing_is_held_back(monkeypatch):

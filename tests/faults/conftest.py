@@ -7,6 +7,8 @@ for folder in ("edge", "beds"):
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), folder))
 if not os.environ.get("SCRAPSORT_FAULTS"):
     collect_ignore_glob = ["*"]
+else:
+    from service_bed import bed, sorter  # noqa: F401  # fixtures
 
 
 def pytest_addoption(parser):

@@ -2,21 +2,12 @@
 
 import json
 import random
-import shutil
-import sqlite3
-import tempfile
 import time
 
 import pytest
-from appliance import Appliance, why_none
+from service_bed import BELT, DOUBLES, DRAWN, back_again, is_whole, lanes, start
 from table import write_row
 
-DRAWN = "[source]\nuri = \"drawn:\"\ninterval_s = {}\n[model]\nbackend = \"onnxruntime\"\n"
-BELT = "[source]\nuri = \"sim:?width=320&height=240&fps=15&gap=0.02\"\n[model]\nbackend = \"onnxruntime\"\n"
-LANES = "[ejector]\nenabled = true\n" + "".join(
-    "[[ejector.lane]]\nclass = \"{}\"\nbin = 1\noutput = \"{{0}}\"\ndistance_m = 0.3\npulse_ms = {{1}}\n".format(name)
-    for name in ("cardboard", "glass", "metal", "paper", "plastic", "trash", "review"))
-DOUBLES = "/opt/scrapsort/app/tests/edge/doubles"
 PLC_PORT, SILENT_PORT = 5020, 5021
 # Loaded by each Python of the service: while the file hang is there, a call of the network never comes back, whatever
 # signals come; while slow is there, the first takes its time
@@ -50,72 +41,10 @@ print(one.recv(100)[-1] & 1)
 """
 
 
-@pytest.fixture(scope="module")
-def bed():
-    """One machine for all tests here."""
-    why = why_none()
-    if why:
-        pytest.skip(why)
-    folder = tempfile.mkdtemp(prefix="scrapsort-bed-")
-    made = Appliance(folder)
-    try:
-        yield made.power_on()
-    finally:
-        made.close()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def sorter(bed):
-    """The appliance, stopped and as new."""
-    if not bed.bed.leader:
-        bed.power_on()
-    bed.systemctl("stop", "scrapsort", check=False)
-    bed.systemctl("reset-failed", check=False)
-    bed.bed.run("sh", "-c", "rm -rf /var/lib/scrapsort/* /run/scrapsort /run/hooks /etc/default/scrapsort "
-                            "/etc/systemd/system/scrapsort.service.d /etc/nv_tegra_release; mkdir -p /run/hooks; "
-                            "journalctl --rotate -q; journalctl --vacuum-time=1s -q")
-    bed.systemctl("daemon-reload")
-    bed.settings(DRAWN.format(0.1))
-    yield bed
-    bed.systemctl("stop", "scrapsort", check=False)
-
-
-def start(bed, settings=None):
-    """Start it and wait for the first item: (seconds of `systemctl start`, seconds until an item is recorded)."""
-    if settings is not None:
-        bed.settings(settings)
-    started = time.monotonic()
-    bed.systemctl("start", "scrapsort")
-    return time.monotonic() - started, bed.items_come() + time.monotonic() - started
-
-
 def hooks(bed):
     """Give the service calls that hang."""
     bed.bed.write("/run/hooks/sitecustomize.py", HOOK)
     bed.environment(PYTHONPATH="/run/hooks:/opt/scrapsort/app:/opt/scrapsort/site")
-
-
-def is_whole(bed):
-    """The journal's file is sound, and each run's items are there once, from 1 to the last."""
-    connection = sqlite3.connect(bed.state + "/journal.db", timeout=20)
-    try:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        for run, count, first, last, different in connection.execute(
-                "SELECT run, count(*), min(sequence), max(sequence), count(DISTINCT sequence) FROM items GROUP BY run"):
-            assert (first, last, different) == (1, count, count), "run {}".format(run)
-    finally:
-        connection.close()
-
-
-def back_again(bed, old_pid, within_s=120.0):
-    """Seconds until systemd has started another process, and until that one has recorded an item."""
-    before = bed.items
-    started = time.monotonic()
-    bed.wait(lambda: bed.pid not in (0, old_pid), within_s, every_s=0.05)
-    noticed_s = time.monotonic() - started
-    bed.wait(lambda: bed.items > before, within_s)
-    return noticed_s, time.monotonic() - started
 
 
 # -------------------------------------------------------------------- start and status
@@ -200,7 +129,7 @@ def test_a_valve_that_is_open_is_closed_when_the_sorter_dies_or_hangs(sorter, si
     sorter.bed.run("systemd-run", "--unit=plc", "--collect", "-E", "PYTHONPATH=/opt/scrapsort/site", "python3",
                    "/opt/scrapsort/app/tests/edge/modbus_server.py", PLC_PORT)
     try:
-        sorter.settings(BELT + LANES.format("modbus:127.0.0.1:{}/coil/5".format(PLC_PORT), 10000))
+        sorter.settings(BELT + lanes("modbus:127.0.0.1:{}/coil/5".format(PLC_PORT), 10000))
         sorter.systemctl("start", "scrapsort")
         sorter.wait(lambda: coil(sorter), 120, 0.05)
         before, pid = sorter.items, sorter.pid
@@ -285,7 +214,7 @@ def test_a_stop_takes_less_than_five_seconds(sorter, case):
             sorter.systemctl("start", "scrapsort")
             time.sleep(2)
         elif case == "PLC that answers nothing":
-            start(sorter, BELT + LANES.format("modbus:127.0.0.1:{}/coil/5".format(SILENT_PORT), 60))
+            start(sorter, BELT + lanes("modbus:127.0.0.1:{}/coil/5".format(SILENT_PORT), 60))
         else:
             start(sorter)
         if case.startswith("network"):
@@ -355,3 +284,30 @@ def test_engines_are_built_beside_the_belt_at_low_priority_and_taken_between_two
     sorter.systemctl("start", "scrapsort-engines")
     assert any("is there and fits" in line for line in sorter.lines("scrapsort-engines"))
     print(json.dumps({"second build_s": round(time.monotonic() - again, 1)}))
+    spoil_the_engine(sorter)
+
+
+def spoil_the_engine(sorter):
+    """Its bytes change: what is open goes on; a start passes it over and says so, also when its sidecar is cut off."""
+    before, pid = sorter.items, sorter.pid
+    sorter.bed.run("sh", "-c", "for f in /var/lib/scrapsort/engines/*.plan; do printf XXXX | dd of=$f bs=1 seek=100 "
+                               "conv=notrunc; done")
+    time.sleep(4)  # it looks each second
+    sorter.items_come()
+    assert sorter.pid == pid
+    assert sorter.rows("SELECT backend FROM items ORDER BY id DESC LIMIT 1") == [("tensorrt",)]
+    started = time.monotonic()
+    sorter.systemctl("restart", "scrapsort")
+    sorter.items_come()
+    recover_s = time.monotonic() - started
+    assert sorter.rows("SELECT backend FROM items ORDER BY id DESC LIMIT 1") == [("onnxruntime",)]
+    sorter.wait(lambda: sorter.status.startswith("degraded: backend: "), 30)
+    said = sorter.status
+    assert ".plan: is damaged: its sha256" in said
+    sorter.systemctl("stop", "scrapsort")
+    sorter.bed.run("sh", "-c", "for f in /var/lib/scrapsort/engines/*.json; do printf '{' >$f; done")
+    start(sorter)
+    sorter.wait(lambda: ".json: is damaged: " in sorter.status, 30)
+    is_whole(sorter)
+    write_row("plan: changed bytes, then its sidecar cut off", "dd while it sorts; then a start", before, sorter.items,
+              0, recover_s, said=said)

@@ -3,7 +3,6 @@
 import ctypes
 import ctypes.util
 import glob
-import locale
 import os
 import re
 import shutil
@@ -105,12 +104,17 @@ class Nvcc(Compiler):
 
 @contextmanager
 def _same_locale() -> Iterator[None]:
-    """NVRTC leaves the process with the locale C, in which files with other letters than ASCII's cannot be read."""
-    before = locale.setlocale(locale.LC_ALL)
+    """NVRTC leaves its thread with the locale C, in which Python reads files of other letters than ASCII's no more."""
+    uselocale = getattr(ctypes.CDLL(None), "uselocale", None) if os.name == "posix" else None
+    if uselocale is None:
+        yield
+        return
+    uselocale.restype, uselocale.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    before = uselocale(None)
     try:
         yield
     finally:
-        locale.setlocale(locale.LC_ALL, before)
+        uselocale(before)
 
 
 class Nvrtc(Compiler):

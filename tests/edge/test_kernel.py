@@ -376,7 +376,7 @@ def wheels():
 def test_nvrtc_compiles_for_every_board(wheels, tmp_path, release, capabilities):
     """With the CUDA of JetPack 5 and of JetPack 6; what a thread needs lets a block run on the smallest board."""
     nvrtc = next(made for made in map(Nvrtc, wheels["nvrtc"]) if " {}.".format(release) in made.version)
-    before = locale.setlocale(locale.LC_ALL)
+    before = locale.nl_langinfo(locale.CODESET)
     for capability in capabilities:
         compiled = compile_kernel(capability, str(tmp_path), [nvrtc])
         target = nvrtc.target(capability)
@@ -391,7 +391,7 @@ def test_nvrtc_compiles_for_every_board(wheels, tmp_path, release, capabilities)
         print("{}: {} registers, cubin of {} bytes".format(compiled.how, registers, len(compiled.data)))
         assert b"fma." not in (tmp_path / "kernel.ptx").read_bytes()  # the CPU's rounding
         assert spilled_bytes == 0 and registers <= 64  # 256 threads of a block have 32,768 on a Nano
-    assert locale.setlocale(locale.LC_ALL) == before  # it leaves C behind, if it may
+    assert locale.nl_langinfo(locale.CODESET) == before  # it leaves C behind, if it may
 
 
 @pytest.mark.long("newest")

@@ -59,11 +59,11 @@ class Device:
 
     def wait_for(self, *versions):
         until(lambda: self.versions() == list(versions) or self.process.poll() is not None, PATIENCE_S)
-        assert self.process.poll() is None, self.log.read_text()
+        assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
 
     def says(self, text):
-        until(lambda: text in self.log.read_text() or self.process.poll() is not None, PATIENCE_S)
-        assert text in self.log.read_text(), self.log.read_text()
+        until(lambda: text in self.log.read_text(encoding="utf-8") or self.process.poll() is not None, PATIENCE_S)
+        assert text in self.log.read_text(encoding="utf-8"), self.log.read_text()
 
 
 @pytest.fixture
@@ -120,5 +120,5 @@ def test_a_damaged_model_that_was_flipped_to_all_the_same_is_refused_and_the_old
     device.says("refused, those before stay in use: ")
     before = len(rows(device.state))
     until(lambda: len(rows(device.state)) > before + 3 or device.process.poll() is not None, PATIENCE_S)
-    assert device.process.poll() is None, device.log.read_text()
+    assert device.process.poll() is None, device.log.read_text(encoding="utf-8")
     assert device.versions() == ["1"]

@@ -28,13 +28,18 @@ from edge.frames.drawn import MATERIALS, draw_named
 from edge.health import State
 from edge.journal import Record
 
+TENSORRT_OF = {(3, 6): "8_2", (3, 8): "8_5", (3, 10): "10", (3, 12): "11"}  # of JetPack 4, 5, 6, and what comes after
+
 
 def pytest_collection_modifyitems(items):
     """scripts/test sets SCRAPSORT_SHORT for all Pythons but the newest: to oldest, or to between."""
     short = os.environ.get("SCRAPSORT_SHORT")
     for item in items:
-        long = item.get_closest_marker("long")
-        if long and "newest" in long.args and short:
+        long = [mark.args for mark in item.iter_markers("long")]
+        double = getattr(item, "callspec", None) and item.callspec.params.get("doubles")
+        if short and double and double != TENSORRT_OF.get(sys.version_info[:2], double):
+            item.add_marker(pytest.mark.skip(reason="that TensorRT comes with another Python: it runs on the newest"))
+        elif short and ("newest",) in long:
             item.add_marker(pytest.mark.skip(reason="a long test: it runs on the newest Python"))
         elif long and short == "between":
             item.add_marker(pytest.mark.skip(reason="a long test: it runs on the oldest and the newest Python"))

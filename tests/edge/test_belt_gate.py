@@ -138,6 +138,7 @@ def test_an_empty_belt_that_was_just_learned_is_no_thing(seed):
     assert len(foreign) > 20 and max(foreign) < 0.004, max(foreign)
 
 
+@pytest.mark.long
 def test_views_show_the_item_upright_one_way_or_the_other_and_nothing_but_it(tiles):
     truth, items, _ = watch(tiles, FAST._replace(items=12, noise=0.0, drift=0.0, seed=11))
     assert len(items) == 12
@@ -158,6 +159,7 @@ def test_views_show_the_item_upright_one_way_or_the_other_and_nothing_but_it(til
     assert np.mean(np.array(unlike) < 15) > 0.75, unlike  # a tile with a dark side is cut as what it seems to be
 
 
+@pytest.mark.long
 def test_a_belt_that_stops_for_long_neither_loses_what_lies_on_it_nor_counts_it_twice(tiles):
     options = FAST._replace(items=12, fps=10.0, speed=0.4, seed=12)
     travel = Travel([(0.0, 0.4), (5.1, 0.0), (35.1, 0.4)])
@@ -166,6 +168,7 @@ def test_a_belt_that_stops_for_long_neither_loses_what_lies_on_it_nor_counts_it_
     assert np.abs(times(items) - times(truth)).max() < 0.15  # a frame and a half
 
 
+@pytest.mark.long
 def test_a_belt_that_runs_back_and_forth_makes_no_ghosts(tiles):
     options = FAST._replace(items=12, speed=0.5, seed=13)
     travel = Travel([(0.0, 0.5), (5.0, -0.25), (6.0, 0.0), (7.0, 0.5)])
@@ -206,6 +209,7 @@ def test_an_empty_belt_gives_nothing_whatever_the_light_does():
     assert truth == [] and gate.mask is not None
 
 
+@pytest.mark.long
 def test_light_that_is_switched_is_followed_and_sorting_goes_on(tiles):
     options = FAST._replace(items=30, speed=0.8, seed=16)
     truth, items, gate = watch(tiles, options, change=lambda number, image: (

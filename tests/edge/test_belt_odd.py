@@ -12,6 +12,7 @@ from edge.frames.simulated_belt import Options, SimulatedCamera
 from edge.gate.belt import BeltGate
 from edge.settings import Gate
 
+pytestmark = pytest.mark.long  # of numpy and OpenCV alone
 FAST = Options(width=640, height=360, pace="fast", items=12, direction="right")
 EMPTY, THING = 50, 190  # grey levels
 

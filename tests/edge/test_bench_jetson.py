@@ -101,6 +101,7 @@ def test_a_jetson_gets_engines_first_and_both_kinds_of_memory(tmp_path, monkeypa
     assert states == {str(tmp_path / "state")}  # what is built is what is measured
 
 
+@pytest.mark.long
 def test_a_part_that_hangs_is_ended_with_all_it_started(tmp_path):
     (tmp_path / "hangs.py").write_text(
         "import subprocess, sys, time\n"

@@ -25,6 +25,7 @@ def test_a_read_that_hangs_is_noticed_killed_and_replaced(server, opened):
     watching.end()
 
 
+@pytest.mark.long
 def test_a_camera_that_takes_the_connection_and_never_answers(server, opened, monkeypatch):
     monkeypatch.setattr(camera, "OPEN_S", 1.0)
     uri = server(what="silent")
@@ -54,6 +55,7 @@ def test_a_camera_that_comes_late_is_waited_for_and_a_long_pause_ends_when_it_is
     watching.end()
 
 
+@pytest.mark.long
 def test_a_frozen_camera_is_opened_anew_and_each_time_given_longer(server, opened, log_lines):
     source = opened(server(what="still"), SIZE._replace(stall_s=0.5, reopen_backoff_s=(0.05, 0.1)))
     watching = Watching(source)
@@ -67,6 +69,7 @@ def test_a_frozen_camera_is_opened_anew_and_each_time_given_longer(server, opene
     watching.end()
 
 
+@pytest.mark.long
 def test_another_size_after_a_reconnect(server, opened, log_lines):
     source = opened(server(size=[480, 360]), SIZE._replace(reopen_backoff_s=(0.05, 0.2)))
     watching = Watching(source)

@@ -72,6 +72,7 @@ def test_a_simulated_belt_with_an_ejector_to_its_last_item(state, tmp_path):
     assert status["conditions"]["output log:review"]["ok"] and status["conditions"]["ejector"]["ok"]
 
 
+@pytest.mark.long
 def test_a_stop_drops_what_is_on_its_way_and_says_so(state, tmp_path):
     config = tmp_path / "scrapsort.toml"
     config.write_text(LANES.replace("0.5", "50"))

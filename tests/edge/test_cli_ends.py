@@ -26,6 +26,7 @@ def test_a_signal_ends_the_run_after_the_item_in_hand(belt, state, number):
     assert lines[-1]["ended_by"] == "stopped" and lines[-1]["items"] == len(lines) - 1
 
 
+@pytest.mark.long
 def test_watch_takes_files_as_they_arrive_and_a_restart_goes_on(belt, state, tmp_path):
     def watch():
         return start("run", "--source", belt, "--watch", "--state", state, "--format", "json",

@@ -171,6 +171,7 @@ def small_disk(tmp_path):
         subprocess.call(["umount", point])
 
 
+@pytest.mark.long
 @needs_mount
 def test_a_disk_that_stays_full_is_said_at_once_and_what_is_lost_at_the_end(small_disk, tmp_path):
     disk = small_disk("size=200k")

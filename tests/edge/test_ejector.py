@@ -149,6 +149,7 @@ def test_a_new_process_knows_how_the_belt_moved_before(told, conditions):
         ejector.close(False, NEVER)
 
 
+@pytest.mark.long
 def test_when_no_process_can_be_started_it_goes_on_trying_and_says_so(told, conditions, monkeypatch):
     ejector = Ejector(wishes(LANE), told, conditions)
     try:

@@ -47,6 +47,7 @@ def test_by_number(fire):
     assert code == 0 and "lane glass, bin 4" in out
 
 
+@pytest.mark.long
 def test_a_coil_of_a_plc(fire):
     pytest.importorskip("pymodbus", reason="pymodbus is not installed")
     plc = Plc()

@@ -285,6 +285,7 @@ RUN = """
 RELEASE = {"etc/nv_tegra_release": "# R32 (release), REVISION: 7.4, GCID: 1, BOARD: t210ref"}
 
 
+@pytest.mark.long
 def test_a_jetson_that_gets_hot_while_a_belt_runs(tmp_path):
     """The real command with the files of a Nano."""
     root, state = lay(tmp_path / "root", dict(NANO, **RELEASE)), str(tmp_path / "state")

@@ -212,6 +212,7 @@ def test_a_full_disk_is_said_and_what_waits_is_caught_up(state, make_record, run
     assert rows(state, "PRAGMA integrity_check")[0][0] == "ok" and rows(state, "SELECT * FROM losses") == []
 
 
+@pytest.mark.long
 def test_a_disk_that_is_full_to_the_end_is_a_failure_that_says_how_many_are_lost(small_disk, make_record, run_of):
     confirmed, told = [], Told()
     journal = Journal(small_disk.path, 0.0, 32, condition=told,

@@ -66,6 +66,7 @@ def test_days_that_the_clock_jumps_change_neither_order_nor_durations(tmp_path):
     assert 0 < ran_s < 120
 
 
+@pytest.mark.long
 def test_a_short_soak_is_flat(tmp_path):
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("needs /proc")
@@ -96,6 +97,7 @@ def test_a_soak_that_is_not_flat_says_so():
     subprocess.check_call([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.long
 def test_a_watched_folder_that_goes_away_is_waited_for(tmp_path):
     import json
     import threading

@@ -131,6 +131,7 @@ class Engine:
             self.stages_ms = {"copy in": 0.5, "kernel": 0.25, "infer": 10.0 + self.calls, "copy out": 0.125}
 
 
+@pytest.mark.long
 def test_a_board_under_steady_load(tmp_path):
     engine = Engine()
     measured = steady.measure(engine, [np.zeros((4, 4, 3), np.uint8)], 120, 1.2, 7, Telemetry(lay(tmp_path, NANO)))
@@ -198,6 +199,7 @@ def test_latency_of_two_precisions(make_bundle, tmp_path, benchmark):
     assert output.count("| end to end |") == 2
 
 
+@pytest.mark.long
 def test_alone_and_one_precision_that_is_missing(make_bundle, tmp_path, benchmark):
     out = tmp_path / "out.json"
     words = ["latency", "--bundle", make_bundle(roles=("fp16",)), "--state", tmp_path / "state", "--backend",

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -62,6 +64,7 @@ def test_every_package_with_code_is_installed():
     assert found == set(pyproject()["tool"]["setuptools"]["packages"])
 
 
+@pytest.mark.long
 def test_the_installed_command_works_away_from_the_repository(tmp_path):
     """Installs into a folder of its own, as pip does it here, and runs the console script with the shipped bundle."""
     source, prefix = tmp_path / "source", tmp_path / "prefix"

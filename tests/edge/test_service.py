@@ -267,6 +267,7 @@ def test_without_the_watchdog_systemd_waits_for_days_until_the_settings_say_othe
     assert "changed from the next item on: health.watchdog" in one.log.read_text()
 
 
+@pytest.mark.long
 def test_a_watched_folder_in_which_nothing_comes_feeds_it_too_and_a_stopped_process_does_not(run, manager, tmp_path):
     (tmp_path / "belt").mkdir()
     one = run("[source]\nuri = \"{}\"\nwatch = true\n".format(tmp_path / "belt"), watchdog_s=1.0)
@@ -281,6 +282,7 @@ def test_a_watched_folder_in_which_nothing_comes_feeds_it_too_and_a_stopped_proc
     assert one.end() == 0
 
 
+@pytest.mark.long
 def test_a_camera_that_is_not_there_yet_is_a_degraded_state_and_no_failed_start(run, manager):
     one = run("[source]\nuri = \"/dev/video-not-there\"\n", watchdog_s=1.0)
     one.ready()

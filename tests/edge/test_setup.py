@@ -88,6 +88,7 @@ def test_what_is_proposed_is_what_is_there_and_counts_right(tiles, tmp_path, wor
     assert count == 8 == len(again.truth) and gate.speed_mps == pytest.approx(options.speed, rel=0.05)
 
 
+@pytest.mark.long
 def test_the_real_clip(tmp_path, real_clip):
     """Hand-held, with shoes and cables around: nothing here was fitted to it."""
     class Clip:
@@ -128,6 +129,7 @@ def test_a_gate_that_still_learns_is_drawn_too():
     assert gate.mask is None and annotated(image, gate, ["learning"]).shape == (450, 800, 3)
 
 
+@pytest.mark.long
 def test_a_clip_has_every_frame(tiles, tmp_path):
     path = str(tmp_path / "a.avi")
     belt = Belt(tiles, WIDE._replace(seed=36, items=3))

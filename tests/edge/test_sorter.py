@@ -97,6 +97,7 @@ def test_every_frame_is_one_item_and_sequences_have_no_gap(make_sorter, clock):
     assert sorter.report.summary.items == 4 == len(starts)
 
 
+@pytest.mark.long
 def test_more_things_at_once_than_there_is_memory_for_are_all_recorded_those_without_a_view_as_errors(make_sorter):
     def frames():  # a column of 60 that crosses the line at once
         for number in range(150):

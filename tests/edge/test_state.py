@@ -143,6 +143,7 @@ def test_the_latest_warning_is_kept(lines):
         logger.removeHandler(one)
 
 
+@pytest.mark.long
 def test_the_status_says_rate_restarts_errors_disk_and_what_waits(tmp_path):
     folder, config = str(tmp_path), tmp_path / "scrapsort.toml"
     config.write_text("[ejector]\nenabled = true\n[[ejector.lane]]\nclass = \"glass\"\ndistance_m = 0.5\n"

@@ -55,6 +55,12 @@ def test_it_sorts_once_it_is_installed(bed):
     for unit in package_bed.package.units(ROOT):
         assert bed.sh("systemctl is-enabled " + unit).strip() == "enabled"
     assert bed.sh("stat -c '%U %G %a' /etc/scrapsort/scrapsort.toml").split() == ["root", "scrapsort", "640"]
+    # Members of the group label while it sorts; others are told how it is
+    assert bed.sh("stat -c '%U %G %a' " + STATE).split() == ["scrapsort", "scrapsort", "2770"]
+    bed.sh("useradd -m -G scrapsort anna && useradd -m visitor")
+    bed.sh("runuser -l anna -c 'scrapsort review label 1 glass --state {0} && scrapsort review list --state {0}'"
+           .format(STATE))
+    assert "sorting, process" in bed.sh("runuser -l visitor -c 'scrapsort status || true'")
     # Nothing of the code belongs to the service's user, and it does not use another scrapsort that lies about
     assert not bed.sh("find /opt/scrapsort -user scrapsort")
     bed.sh("mkdir -p /tmp/other/edge && echo 'raise SystemExit(9)' >/tmp/other/edge/__init__.py")

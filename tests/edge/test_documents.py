@@ -4,6 +4,7 @@ import argparse
 import ast
 import csv
 import io
+import json
 import os
 import re
 import shlex
@@ -323,3 +324,13 @@ def test_labelled_pictures_go_to_the_folder_of_their_class(tmp_path, monkeypatch
     exec(compile(code, "docs/models.md", "exec"), {})
     assert [p.relative_to(tmp_path).as_posix() for p in sorted((tmp_path / "materials").rglob("*.*"))] == [
         "materials/metal/plant-1-7.png"]
+
+
+def test_the_readme_s_figures_are_the_bundle_s_and_the_report_s():
+    with open(os.path.join(REPOSITORY, "models", "trashnet-resnet18", "manifest.json"), encoding="utf-8") as file:
+        accuracy = json.load(file)["metrics"]["roles"]["fp16"]["accuracy"]
+    said = " ".join(read("README.md").split())
+    assert "names {:.1f} % of TrashNet's test pictures rightly".format(100 * accuracy) in said
+    accepted, right = re.search(r"of (\d+) that it accepted of other photographs, (\d+) were right", said).groups()
+    report = read("docs/performance/performance_report.md")
+    assert re.search(r"^\| fp16 +\| +85 \|.*\| +{} \| +{} \|".format(accepted, right), report, re.MULTILINE)

@@ -17,7 +17,6 @@ class Intake:
         """share: 1 to 0, of what comes; why: for the records of what is left out."""
         self._moving, self._share, self._why = moving, share, why
         self._credit = 0.0
-        self.refused = 0
 
     def refuses(self) -> str:
         """Why the next thing on a moving belt is not to be classified; empty: it is."""
@@ -28,7 +27,6 @@ class Intake:
         if self._credit >= 1:
             self._credit -= 1
             return ""
-        self.refused += 1
         return "too hot, not classified: {}".format(self._why())
 
     @property

@@ -25,14 +25,13 @@ class Jumps:
     def __init__(self, clock: Clock = Clock(), sleep: Callable[[float], None] = time.sleep):
         self._clock, self._sleep = clock, sleep
         self._number = getattr(signal, "SIGURG", None)  # ignored by default, so one that comes late does no harm
-        self._before: Any = None
         self._ahead_s, self._left = 0.0, 0
         self._ended = False
 
     def __enter__(self) -> "Jumps":
         self._ahead_s = self._clock.wall_s() - self._clock.mono_s()
         if self._number is not None and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(self._number, lambda number, frame: None)
+            signal.signal(self._number, lambda number, frame: None)
             threading.Thread(target=self._watch, name="jumps", daemon=True).start()
         return self
 

@@ -183,7 +183,7 @@ def load(path: Optional[str] = None, environ: Optional[Mapping[str, str]] = None
 def path_of(path: Optional[str] = None, environ: Optional[Mapping[str, str]] = None) -> str:
     """The file that load would read; empty: none is there."""
     environ = os.environ if environ is None else environ
-    return path or environ.get("SCRAPSORT_CONFIG") or (SYSTEM_FILE if os.path.isfile(SYSTEM_FILE) else "")
+    return path or environ.get("SCRAPSORT_CONFIG") or (SYSTEM_FILE if os.path.lexists(SYSTEM_FILE) else "")
 
 
 def parse(tables: Mapping[str, Any], path: str) -> Settings:
@@ -327,7 +327,8 @@ def _read_toml(path: str) -> Mapping[str, Any]:
             return toml.loads(file.read().decode("utf-8"))
     except OSError as error:
         remedy = "; be root or in group scrapsort" if isinstance(error, PermissionError) else ""
-        raise SettingsError("{}: settings cannot be read: {}{}".format(path, error.strerror, remedy))
+        reason = ("is no file: " if isinstance(error, IsADirectoryError) else "") + str(error.strerror)
+        raise SettingsError("{}: settings cannot be read: {}{}".format(path, reason, remedy))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, endless numbers, deep nesting
         raise SettingsError("{}: not valid TOML: {}".format(path, error))
 

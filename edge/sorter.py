@@ -88,8 +88,8 @@ class Sorter:
             if self.clock.wait(self.stop, min(TICK_S, left_s) if left_s > 0 else TICK_S):
                 return False
             self.tick()
+            self.ejector.working(True)
         self._due_mono_s = max(self._due_mono_s, self.clock.mono_s()) + self.interval_s
-        self.ejector.working(True)
         return not self.stop.is_set()
 
     def _rest(self, began_s: float) -> None:

@@ -146,7 +146,7 @@ def _monitor(trt: Any, config: Any, say: Say) -> None:
     if not hasattr(config, "progress_monitor"):
         return
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc,name-defined]
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc,name-defined]  # a base known at run time alone
         """TensorRT calls it, from any thread."""
 
         def __init__(self) -> None:

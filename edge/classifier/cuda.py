@@ -30,7 +30,8 @@ class Buffer:
         self.host: np.ndarray = driver.pagelocked_empty(shape, dtype, mem_flags=flags)
         self.host.fill(0)
         self._allocation: Any = None if mapped else driver.mem_alloc(self.host.nbytes)
-        address: Any = self.host.base.get_device_pointer() if mapped else self._allocation  # type: ignore[union-attr]
+        base: Any = self.host.base  # pycuda's, which NumPy's types do not know
+        address: Any = base.get_device_pointer() if mapped else self._allocation
         self.address = int(address)
 
     @property

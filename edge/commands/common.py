@@ -1,11 +1,9 @@
 """What several commands share."""
 
 import argparse
-import os
 from typing import TYPE_CHECKING, Tuple
 
 from edge import settings as settings_module
-from edge.errors import SettingsError
 from edge.logs import log, start_logging
 from edge.settings import Settings
 
@@ -59,8 +57,6 @@ def count(text: str) -> int:
 def load_settings(arguments: argparse.Namespace) -> Tuple[Settings, str]:
     """Settings with the command line's --bundle, --backend and --precision in place, and the state folder."""
     settings = settings_module.load(arguments.config)
-    if not settings.file and os.path.lexists(settings_module.SYSTEM_FILE):  # built-in ones would sort a simulated belt
-        raise SettingsError("{}: settings cannot be read: is no file".format(settings_module.SYSTEM_FILE))
     settings = settings_module.override(
         settings, "model", backend=getattr(arguments, "backend", None), precision=getattr(arguments, "precision", None))
     return settings, settings_module.state_folder(arguments.state, settings)

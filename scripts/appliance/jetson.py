@@ -12,7 +12,7 @@ from appliance.machine import Machine, StepError, say
 
 sys.path.insert(0, package.ROOT)
 from edge import board  # noqa: E402  # of this checkout
-from edge.health.sysfs import Sysfs  # noqa: E402
+from edge.health.sysfs import Sysfs  # noqa: E402  # after its folder is on the path
 
 best_mode = importlib.import_module("edge.health.checks.board").best_mode  # its package has a function of that name
 

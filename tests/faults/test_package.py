@@ -144,12 +144,12 @@ def test_without_wheels_it_waits_for_its_environment(bed):
     bed.sh("scrapsort-setup --wheels /srv/wheels")
     bed.wait_for_items(1)
     # What cannot be imported does not take the place of what can
-    bed.sh("cp -r /srv/wheels /root/bad && cd /root/bad && mkdir onnxruntime && "
+    bed.sh("cp -r /srv/wheels /var/tmp/bad && cd /var/tmp/bad && mkdir onnxruntime && "
            "echo 'import nothing_of_that_name' >onnxruntime/__init__.py && python3 -c \"import glob, zipfile; "
            "name = glob.glob('onnxruntime-*.whl')[0]; meta = zipfile.ZipFile(name); "
            "m = [n for n in meta.namelist() if n.endswith('METADATA')][0]; text = meta.read(m); "
            "z = zipfile.ZipFile(name, 'w'); z.writestr(m, text); z.write('onnxruntime/__init__.py')\"")
-    said = bed.sh("scrapsort-setup --force --wheels /root/bad", good=False)
+    said = bed.sh("scrapsort-setup --force --wheels /var/tmp/bad", good=False)
     assert "cannot be imported" in said and "nothing_of_that_name" in said
     assert bed.sh("scrapsort --version").startswith("scrapsort ")
     assert "ready to sort" in bed.sh("scrapsort doctor --state " + STATE)
@@ -164,11 +164,11 @@ def test_a_prepared_archive_installs_without_a_network(dist, tmp_path):
     bed = PackageBed(str(tmp_path), "offline")
     try:
         assert bed.sh("cat /proc/net/route").count("\n") == 1  # its headline: there is no way out
-        folder = "/root/scrapsort-offline"
-        bed.sh("cp -r /srv/scrapsort-offline /root && echo x | tee -a {}/wheels/numpy*.whl".format(folder))
+        folder = "/var/tmp/scrapsort-offline"
+        bed.sh("cp -r /srv/scrapsort-offline /var/tmp && echo x | tee -a {}/wheels/numpy*.whl".format(folder))
         assert "the archive is damaged" in bed.sh(folder + "/install.sh", good=False)
         bed.sh("dpkg -s scrapsort", good=False)
-        bed.sh("rm -r {} && cp -r /srv/scrapsort-offline /root".format(folder))
+        bed.sh("rm -r {} && cp -r /srv/scrapsort-offline /var/tmp".format(folder))
         assert "ready to sort" in bed.sh(folder + "/install.sh")
         bed.wait_for_items(1)
         bed.sh(folder + "/install.sh")  # twice without harm

@@ -28,7 +28,7 @@ class Words:
         self.latest = ""
         words = self
 
-        class Logger(trt.ILogger):  # type: ignore[misc,name-defined]
+        class Logger(trt.ILogger):  # type: ignore[misc,name-defined]  # a base known at run time alone
             """TensorRT hands its messages to it, from any thread."""
 
             def __init__(self) -> None:

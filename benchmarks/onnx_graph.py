@@ -49,20 +49,21 @@ def _fields(data: bytes) -> Iterator[Tuple[int, Any]]:
     """(number, value) of each field of a protobuf message; values are ints, or bytes."""
     at = 0
     while at < len(data):
-        key, at = _varint(data, at)
+        key, at = read_varint(data, at)
         kind = key & 7
         if kind == 0:
-            value, at = _varint(data, at)
+            value, at = read_varint(data, at)
             yield key >> 3, value
         else:
-            size, at = _varint(data, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
+            size, at = read_varint(data, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
             if at + size > len(data):
                 raise ValueError("it ends too early")
             yield key >> 3, data[at:at + size]
             at += size
 
 
-def _varint(data: bytes, at: int) -> Tuple[int, int]:
+def read_varint(data: bytes, at: int) -> Tuple[int, int]:
+    """(number, where it ends) of a protobuf number at a place."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -81,7 +82,7 @@ def _ints(values: Sequence[Any]) -> List[int]:
             found.append(value)
             continue
         while at < len(value):
-            one, at = _varint(value, at)
+            one, at = read_varint(value, at)
             found.append(one)
     return [one - (1 << 64) if one >> 63 else one for one in found]
 

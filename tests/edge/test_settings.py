@@ -272,6 +272,13 @@ def test_a_file_that_cannot_be_read(tmp_path, name, remedy):
         assert path in str(caught.value) and remedy in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_folder_in_the_place_of_the_system_s_file_is_no_reason_to_sort_with_built_in_settings():
+    os.makedirs(settings_module.SYSTEM_FILE)
+    with pytest.raises(SettingsError) as caught:
+        load(environ={})
+    assert "settings cannot be read: is no file" in str(caught.value)
+
+
 def test_which_file_is_read(tmp_path, monkeypatch):
     files = {}
     for name, items in (("given", 1), ("environ", 2), ("system", 3)):

@@ -13,7 +13,7 @@ CLASSES = ("glass", "metal", "paper", "plastic")
 SIDE = 8  # height and width of a tiny bundle's input in pixels
 
 
-def _varint(number):
+def varint(number):
     out = b""
     while number > 127:
         out += struct.pack("B", number & 127 | 128)
@@ -22,12 +22,12 @@ def _varint(number):
 
 
 def _number(field, value):
-    return _varint(field << 3) + _varint(value)
+    return varint(field << 3) + varint(value)
 
 
 def _bytes(field, value):
     value = value.encode() if isinstance(value, str) else value
-    return _varint(field << 3 | 2) + _varint(len(value)) + value
+    return varint(field << 3 | 2) + varint(len(value)) + value
 
 
 def _value_info(name, shape, element_type):

@@ -4,6 +4,9 @@ The file is protocol buffers: messages of (field number << 3 | kind, value); num
 """
 
 import numpy as np
+from tiny_bundles import varint
+
+from benchmarks.onnx_graph import read_varint
 
 VARINT, BYTES = 0, 2
 FIXED = {1: 8, 5: 4}  # bytes of the other kinds
@@ -56,44 +59,25 @@ def _edited(message, edit):
     parts = []
     for field, kind, old in _fields(message):
         value = edit(field, old) if kind in (VARINT, BYTES) else old
-        parts.append(_varint(field << 3 | kind))
-        parts.append(_varint(value) if kind == VARINT else
-                     _varint(len(value)) + value if kind == BYTES else value)
+        parts.append(varint(field << 3 | kind))
+        parts.append(varint(value) if kind == VARINT else
+                     varint(len(value)) + value if kind == BYTES else value)
     return b"".join(parts)
 
 
 def _fields(message):
     at = 0
     while at < len(message):
-        key, at = _read_varint(message, at)
+        key, at = read_varint(message, at)
         field, kind = key >> 3, key & 7
         if kind == VARINT:
-            value, at = _read_varint(message, at)
+            value, at = read_varint(message, at)
         else:
             if kind == BYTES:
-                size, at = _read_varint(message, at)
+                size, at = read_varint(message, at)
             elif kind in FIXED:
                 size = FIXED[kind]
             else:
                 raise ValueError("kind {} of a field".format(kind))
             value, at = message[at:at + size], at + size
         yield field, kind, value
-
-
-def _read_varint(message, at):
-    number = shift = 0
-    while True:
-        byte = message[at]
-        number |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return number, at
-
-
-def _varint(number):
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

@@ -36,14 +36,20 @@ def main() -> int:
     except ScrapsortError as error:
         sys.stderr.write("benchmarks {}: {}\n".format(arguments.command, error))
         return error.exit_code
+    wanted = []
     if getattr(arguments, "out", None):
+        wanted.append((arguments.out, json.dumps(result, indent=2) + "\n"))
+    if getattr(arguments, "page", None):
+        wanted.append((arguments.page, belt.page(result, sys.argv[1:])))
+    failed = 0
+    for path, text in wanted:
         try:
-            write_durably(arguments.out, (json.dumps(result, indent=2) + "\n").encode("utf-8"))
+            write_durably(path, text.encode("utf-8"))
         except OSError as error:
             sys.stderr.write("benchmarks {}: {}: cannot be written: {}\n".format(
-                arguments.command, arguments.out, error.strerror))
-            return 1
-    return 0
+                arguments.command, path, error.strerror))
+            failed = 1
+    return failed
 
 
 if __name__ == "__main__":

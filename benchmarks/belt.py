@@ -3,16 +3,18 @@
 import argparse
 import json
 import os
+import shlex
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import parse_qsl, quote
 
 import cv2
+import numpy as np
 
 from benchmarks import ejection, machine
 from benchmarks.figures import percent, percentiles, share
@@ -26,6 +28,20 @@ from edge.settings import Gate
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GATE_FRAMES = 600
+RESAMPLINGS = 2000
+MACHINE = "{processor}, {cores} cores, Python {python}, ONNX Runtime {onnxruntime}, OpenCV {opencv}"
+GATE = ("\ngate alone, a frame of 1280 x 720, CPU time of one thread: p50 {p50:.1f} ms, p99 {p99:.1f} ms; a frame at "
+        "60 frames/s lasts 16.7 ms")
+PAGE = """# A simulated belt, measured
+
+Written by `python3 -m benchmarks {command}`; do not edit it, run the command again.
+
+{items} items a run, {source}, with {bundle}, by `scrapsort run`; what each word means: [belt.md](../belt.md#8-check).
+
+```text
+{text}
+```
+"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +60,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--options", default="", metavar="KEY=VALUE&…",
                         help="more of sim:'s, such as fps=60&noise=0.03")
+    parser.add_argument("--page", metavar="FILE", help="write what is printed there, too, as Markdown")
 
 
 def run(arguments: argparse.Namespace) -> Dict[str, Any]:
@@ -55,10 +72,9 @@ def run(arguments: argparse.Namespace) -> Dict[str, Any]:
     settings, state = common.load_settings(arguments)
     bundle = common.open_bundle(arguments, settings, state)
     result: Dict[str, Any] = {"machine": machine.describe(), "bundle": "{} {}".format(bundle.name, bundle.version),
-                              "source": arguments.source or "drawn items", "items": arguments.items,
-                              "pace": pace, "seed": arguments.seed, "runs": []}
-    print("{processor}, {cores} cores, Python {python}, ONNX Runtime {onnxruntime}, OpenCV {opencv}".format(
-        **result["machine"]))
+                              "source": "photographs as tiles" if arguments.source else "drawn items",
+                              "items": arguments.items, "pace": pace, "seed": arguments.seed, "runs": []}
+    print(MACHINE.format(**result["machine"]))
     command = ["--bundle", bundle.path, "--precision", settings.model.precision, "--format", "json", "--quiet"]
     with tempfile.TemporaryDirectory(prefix="scrapsort-") as folder:
         as_files = _classes_of_files(arguments.source, folder, command) if arguments.source else {}
@@ -81,9 +97,18 @@ def run(arguments: argparse.Namespace) -> Dict[str, Any]:
                 result["runs"].append(figures)
                 print("\n".join(lines(figures) + ejection.lines(figures.get("ejection"))), flush=True)
     result["gate_ms"] = time_gate(arguments.seed)
-    print("\ngate alone, a frame of 1280 x 720, CPU time of one thread: p50 {p50:.1f} ms, p99 {p99:.1f} ms; a frame at "
-          "60 frames/s lasts 16.7 ms".format(**result["gate_ms"]))
+    print(GATE.format(**result["gate_ms"]))
     return result
+
+
+def page(result: Dict[str, Any], words: Sequence[str]) -> str:
+    """What was printed, as Markdown, with the words of the command and no folder of this machine."""
+    text = [MACHINE.format(**result["machine"])]
+    for figures in result["runs"]:
+        text += lines(figures) + ejection.lines(figures.get("ejection"))
+    shown = [os.path.basename(word) if os.path.isabs(word) else word for word in words]
+    return PAGE.format(command=" ".join(shlex.quote(word) for word in shown),
+                       text="\n".join(text + [GATE.format(**result["gate_ms"])]), **result)
 
 
 def time_gate(seed: int) -> Dict[str, float]:
@@ -216,6 +241,9 @@ def judge(truth: Sequence[TrueItem], records: Sequence[Judged], speed: float,
         "accuracy": share(record.class_name == item.class_name for item, record in singles),
         "accuracy_as_files": share(as_files[item.source] == item.class_name for item, _ in singles
                                    if item.source in as_files) if as_files else None,
+        "gap_points": gap([(item.source, record.class_name == item.class_name,
+                            as_files[item.source] == item.class_name) for item, record in singles
+                           if item.source in as_files]),
         "accepted": len(accepted), "wrong_bin": sum(true != called for true, called in accepted),
         "per_bin": {name: {"purity": share(true == name for true, called in accepted if called == name),
                            "recovery": sum(true == called == name for true, called in accepted)
@@ -223,8 +251,25 @@ def judge(truth: Sequence[TrueItem], records: Sequence[Judged], speed: float,
     return figures
 
 
+def gap(rows: Sequence[Tuple[str, bool, bool]]) -> Optional[Tuple[float, float, float]]:
+    """Points of accuracy that items on the belt (picture, right, right as a file) are from their files, with a 95 %
+    interval from resampling the pictures, for the same one may have passed many times; None of none."""
+    names = sorted({name for name, _, _ in rows})
+    if not names:
+        return None
+    place = {name: number for number, name in enumerate(names)}
+    counts, sums = np.zeros(len(names)), np.zeros(len(names))
+    for name, right, as_file in rows:
+        counts[place[name]] += 1
+        sums[place[name]] += int(right) - int(as_file)
+    drawn = np.random.RandomState(0).randint(0, len(names), (RESAMPLINGS, len(names)))
+    low, high = np.percentile(100 * sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
+    return float(100 * sums.sum() / counts.sum()), float(low), float(high)
+
+
 def lines(figures: Dict[str, Any]) -> List[str]:
     """A run for people."""
+    apart = figures["gap_points"]
     text = ["", "belt at {speed_mps:g} m/s, {touching:.0%} touching: {true} items in {seconds:.0f} s".format(**figures),
             "  counted: {records} records, {missed} missed, {doubled} doubled, {ghosts} ghosts, "
             "{touching_groups_wrong} of {touching_groups} groups that "
@@ -232,8 +277,9 @@ def lines(figures: Dict[str, Any]) -> List[str]:
             "{singles_taken_for_clusters} single items flagged as clusters".format(**figures),
             "  line crossed, error: " + ", ".join("{} {:.1f} ms".format(*one)
                                                   for one in figures["line_error_ms"].items()),
-            "  accuracy per item {}, of the same pictures as files {}".format(
-                percent(figures["accuracy"]), percent(figures["accuracy_as_files"])),
+            "  accuracy per item {}, of the same pictures as files {}{}".format(
+                percent(figures["accuracy"]), percent(figures["accuracy_as_files"]),
+                "; apart {:+.1f} points [{:+.1f}, {:+.1f}]".format(*apart) if apart else ""),
             "  accepted {accepted}, of these wrong bin {wrong_bin}".format(**figures)]
     text += ["    {:<10s} purity {:>8s}  recovery {:>8s}".format(name, percent(one["purity"]), percent(one["recovery"]))
              for name, one in figures["per_bin"].items()]

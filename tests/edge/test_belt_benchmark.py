@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.belt import Judged, TrueItem, groups_of, judge, lines
+from benchmarks.belt import Judged, TrueItem, gap, groups_of, judge, lines, page
 
 SPEED = 0.5
 # Items 0.2 m long at 10, 11, ... s; the one at 13.3 touches that at 13
@@ -58,3 +58,22 @@ def test_purity_recovery_and_time():
     assert figures["line_error_ms"]["max"] == pytest.approx(20.0) and figures["line_error_ms"]["p50"] < 11
     text = "\n".join(lines(dict(figures, speed_mps=0.5, touching=0.1, seconds=3)))
     assert "purity   66.67%" in text and "0 missed" in text and "max 20.0 ms" in text
+
+
+def test_the_gap_to_files_is_one_of_pictures_not_of_items():
+    lost = [(("p{}".format(n), False, True), ("p{}".format(n), False, True)) for n in range(5)]
+    same = [(("p{}".format(n), True, True), ("p{}".format(n), True, True)) for n in range(5, 100)]
+    points, low, high = gap([row for rows in lost + same for row in rows])
+    assert points == pytest.approx(-5.0) and -11 < low < -7 and -2.5 < high < 0
+    once = gap([rows[0] for rows in lost + same])
+    assert once == (points, low, high)  # to show each picture again tells nothing new
+    assert gap([]) is None
+
+
+def test_the_page_says_what_was_printed_and_no_folder():
+    figures = dict({"speed_mps": SPEED, "touching": 0.1, "seconds": 7}, **judge(TRUTH, RIGHT, SPEED, {}))
+    told = dict.fromkeys(("processor", "cores", "python", "onnxruntime", "opencv"), "m")
+    text = page({"machine": told, "bundle": "b 1", "source": "photographs as tiles", "items": 6, "runs": [figures],
+                 "gate_ms": {"p50": 5.0, "p99": 9.0}}, ["belt", "--source", "/private/pictures", "--items", "6"])
+    assert "python3 -m benchmarks belt --source pictures --items 6`" in text and "/private" not in text
+    assert "\n".join(lines(figures)) in text and "p99 9.0 ms" in text

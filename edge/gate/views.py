@@ -13,13 +13,14 @@ MOST_PX = 512  # a side of a crop; larger things are shrunk into it
 APART = 0.06  # share of the view that a thing must have moved on for its next view
 EDGE_PX, TRIM = 1.0, 0.015  # taken off each side of what fills its rectangle: the mask grows into the soft edges
 FILLED, MARGIN = 0.94, 0.1  # the share that counts as filled; what fills less is cut square, with a margin
+TURNS_DEG = (0, 180, 90, 270)  # of views, in the order in which they are wanted; networks err on one turn alone
 
 
 class _View(NamedTuple):
     """A view that is kept."""
 
     middle: float  # of the thing along the belt, in pixels of the reduced picture
-    over: bool  # turned by half a turn more
+    turn_deg: int  # out of TURNS_DEG
     buffer: np.ndarray
     size: Tuple[int, int]  # height and width
 
@@ -52,24 +53,25 @@ class Views:
             kept = self._kept.setdefault(track.number, deque())
             if kept and abs(point.middle - kept[-1].middle) < self._apart:
                 continue
-            # Which end is up nobody knows: every other view shows it the other way round, and networks err on one alone
-            over = bool(kept) and not kept[-1].over
             if len(kept) == self._count:
                 self._free.append(kept.popleft().buffer)
             if self._free:
                 buffer = self._free.pop()
-                kept.append(_View(point.middle, over, buffer, self._cut(track, image, origin, over, buffer)))
+                shown = [view.turn_deg for view in kept]
+                turn_deg = min(TURNS_DEG, key=shown.count)  # which way up it lies nobody knows
+                kept.append(_View(point.middle, turn_deg, buffer, self._cut(track, image, origin, turn_deg, buffer)))
 
     def take(self, track: Track) -> Tuple[np.ndarray, ...]:
-        """The views of a track that is handed on, (h, w, 3) uint8 BGR each, the longer side upright, each turned by
-        half a turn against the one before."""
+        """The views of a track that is handed on, (h, w, 3) uint8 BGR each: two with the longer side upright and one
+        that lies on its side, of three."""
         kept = self._kept.pop(track.number, deque())
         self._lent += [view.buffer for view in kept]
         return tuple(view.buffer[:view.size[0] * view.size[1] * 3].reshape(view.size + (3,)) for view in kept)
 
-    def _cut(self, track: Track, image: np.ndarray, origin: Tuple[int, int], over: bool,
+    def _cut(self, track: Track, image: np.ndarray, origin: Tuple[int, int], turn_deg: int,
              buffer: np.ndarray) -> Tuple[int, int]:
-        """Turn the rectangle around the thing upright into the buffer; returns its height and width."""
+        """Turn the rectangle around the thing upright, and on by turn_deg, into the buffer; returns its height and
+        width."""
         (x, y), (width, height), angle = track.blob.rectangle
         if width > height:  # photographs of items are mostly taken upright, so that is what networks know
             width, height, angle = height, width, angle + 90.0
@@ -81,7 +83,9 @@ class Views:
         x, y = (x + 0.5) * self._scale - 0.5 + origin[0], (y + 0.5) * self._scale - 0.5 + origin[1]
         shrink = min(1.0, MOST_PX / max(width, height))
         out_w, out_h = max(8, int(width * shrink)), max(8, int(height * shrink))
-        angle = (angle + 90.0) % 180.0 - 90.0 + 180.0 * over
+        angle = (angle + 90.0) % 180.0 - 90.0 + turn_deg
+        if turn_deg % 180:
+            out_w, out_h = out_h, out_w
         cos, sin = math.cos(math.radians(angle)) / shrink, math.sin(math.radians(angle)) / shrink
         matrix = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])  # from the crop to the frame
         matrix[:, 2] = np.array([x, y]) - matrix[:, :2].dot([(out_w - 1) / 2, (out_h - 1) / 2])

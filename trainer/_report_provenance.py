@@ -107,9 +107,7 @@ def commands(sources: Sources) -> list[str]:
     for folds, folder in ((sources.folds, given.crossvalidation), (sources.random_against, given.random_against),
                           (sources.random, given.random)):
         if folds:
-            about = folds.answers.about
-            lines.append(_line("crossvalidate", *data, *options(about["options"]), "--folds", str(about["folds"]),
-                               *([] if about["grouped"] else ["--random"]), "--out", place(folder)))
+            lines += folding(folds.answers.about, place(folder), data)
     oof = f"{place(given.crossvalidation)}/{OOF}" if given.crossvalidation else f"runs/crossvalidation/{OOF}"
     calibrated = ["--oof", oof] if "out-of-fold" in manifest["provenance"].get("temperature", "") else []
     exported = [role for role in sources.bundle.files if role not in quantised]
@@ -145,12 +143,7 @@ def options(values: dict) -> list[str]:
 
 def _training(made: dict, data: list[str]) -> tuple[list[str], str]:
     """The runs of train, the first one first, and the checkpoint that the last one leaves."""
-    chain, node = [], {"options": made["hyper_parameters"], "part": made.get("part", "train"),
-                       "started_from": made.get("started_from")}
-    while node:
-        chain.insert(0, node)
-        node = node.get("started_from")
-    lines, before = [], ""
+    chain, lines, before = _chain({"options": made["hyper_parameters"], **made}), [], ""
     for number, one in enumerate(chain, 1):
         out = "runs/default" if len(chain) == 1 else f"runs/step-{number}"
         if not one.get("options"):
@@ -162,6 +155,27 @@ def _training(made: dict, data: list[str]) -> tuple[list[str], str]:
                            "--out", out))
         before = f"{out}/best.pt"
     return lines, before
+
+
+def folding(about: dict, folder: str, data: list[str]) -> list[str]:
+    """The runs of crossvalidate, the first one first."""
+    lines, before, chain = [], "", _chain(about)
+    for number, one in enumerate(chain, 1):
+        out = folder if number == len(chain) else f"{folder}-step-{number}"
+        values = one["options"] | ({"init": before} if before else {})
+        lines.append(_line("crossvalidate", *data, *options(values), "--folds", str(about["folds"]),
+                           *([] if about["grouped"] else ["--random"]), "--out", out))
+        before = out
+    return lines
+
+
+def _chain(node: dict | None) -> list[dict]:
+    """A run and those that it started from, the first one first."""
+    chain: list[dict] = []
+    while node:
+        chain.insert(0, node)
+        node = node.get("started_from")
+    return chain
 
 
 def _stranger_options(stranger: dict) -> list[str]:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from trainer.grounds import draw_ground
+from trainer.on_belt import on_belt
 
 LUMA_BGR = np.array([0.114, 0.587, 0.299], np.float32)  # ITU-R BT.601
 
@@ -30,6 +31,7 @@ class Augmentation(NamedTuple):
     erase: float = 0.25  # probability that a rectangle is blanked (Zhong et al. 2017)
     paste: float = 0.0  # probability that the item is laid on a drawn ground (Dwibedi et al. 2017, cut, paste, learn)
     harsh: float = 0.0  # probability of each of: doubled colour changes, greyness, blur, noise, coarse pixels
+    belt: float = 0.0  # probability that the whole photograph lies on a moving belt, cut out as by the gate
 
 
 class View(NamedTuple):
@@ -46,6 +48,9 @@ def augment(image_bgr: np.ndarray, rng: np.random.Generator, size_px: int, how: 
     cutout: board and mask as of cutout.cached_cutouts, needed for pasting. see_through: of glass or plastic, through
     which the ground may show.
     """
+    if how.belt and rng.random() < how.belt:
+        plain, out = on_belt(image_bgr, rng, size_px)
+        return View(cv2.transform(out, _colour(rng, float(out.mean()), how)), plain)
     if cutout is not None and rng.random() < how.paste:
         plain, out = _pasted(image_bgr, cutout, rng, size_px, how, see_through)
     else:

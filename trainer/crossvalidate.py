@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from trainer.errors import TrainerError
 from trainer.files import write_json
@@ -18,15 +19,18 @@ from trainer.train import Options, train
 def crossvalidate(data: Path, out: Path, options: Options, folds: int = 5, grouped: bool = True) -> dict:
     """Train a model a fold over train and val (the test split stays apart); leaves oof.npz and scores.json in out.
 
-    grouped keeps near-duplicates in one fold; without it they lie on both sides, as in most published figures. What
-    is finished is not done again. Returns the scores. Raises TrainerError.
+    grouped keeps near-duplicates in one fold; without it they lie on both sides, as in most published figures. Where
+    options.init is the out of an earlier call, each fold goes on from its own checkpoint there. What is finished is
+    not done again. Returns the scores. Raises TrainerError.
     """
     if folds < 2:
         raise TrainerError(f"--folds {folds}: at least 2")
     split = read_split(data)
     kind = "fold" if grouped else "random"
     for fold in range(folds):
-        train(data, out / f"fold-{fold}", options, f"{kind}:{fold}/{folds}")
+        start = Path(options.init) / f"fold-{fold}" / "best.pt"
+        own = replace(options, init=str(start)) if Path(options.init).is_dir() else options
+        train(data, out / f"fold-{fold}", own, f"{kind}:{fold}/{folds}")
     answers, pasted = _pooled(out, split, options, folds, kind)
     answers.save(out / "oof.npz")
     scores = score(answers, pasted)
@@ -51,8 +55,10 @@ def _pooled(out: Path, split: dict, options: Options, folds: int, kind: str) -> 
     labels = np.array([split["classes"].index(f["label"]) for f in files], np.int64)
     number = np.concatenate([np.full(len(part["rows"]), fold) for fold, part in enumerate(parts)])[order]
     by_fold = [float((part["logits"].argmax(1) == labels[part["rows"]]).mean()) for part in parts]
+    kept = torch.load(out / "fold-0" / "best.pt", map_location="cpu", weights_only=True)
     about = {"options": asdict(options) | {"init": Path(options.init).name, "teacher": Path(options.teacher).name},
-             "folds": folds, "grouped": kind == "fold", "accuracy_by_fold": by_fold}
+             "started_from": kept["started_from"], "folds": folds, "grouped": kind == "fold",
+             "accuracy_by_fold": by_fold}
     return OutOfFold(tuple(split["classes"]), split["hash"], tuple(f["path"] for f in files), labels, number,
                      pool("logits"), pool("features"), about), pool("pasted_logits")
 

@@ -217,10 +217,11 @@ def hash_if_file(path: str) -> str | None:
     return sha256_of(Path(path)) if Path(path).is_file() else None
 
 
-def ancestor(init: str, split: dict) -> dict | None:
+def ancestor(init: str, split: dict, part: str) -> dict | None:
     """How the checkpoint that a run starts from was made; None when it starts from plain weights or nothing.
 
-    Raises TrainerError when it has seen another split: it may have been trained on what is the test here.
+    Raises TrainerError when it has seen another split, for it may have been trained on what is the test here, or
+    another part, for it may have been trained on what part holds back.
     """
     path = Path(init)
     if path.suffix not in (".pt", ".pth") or not path.is_file():
@@ -234,5 +235,8 @@ def ancestor(init: str, split: dict) -> dict | None:
     if state["split_hash"] != split["hash"]:
         raise TrainerError(f"--init {init}: was trained on split {state['split_hash'][:12]}, the data are "
                            f"{split['hash'][:12]}; its test pictures may have been trained on")
-    return {key: state[key] for key in ("options", "init_sha256", "started_from") if key in state} | {
+    if part not in ("all", state["part"]):
+        raise TrainerError(f"--init {init}: was trained on part {state['part']} of the data, so it has seen pictures "
+                           f"that --part {part} holds back; start from a checkpoint of --part {part}")
+    return {key: state[key] for key in ("options", "part", "init_sha256", "started_from") if key in state} | {
         "epochs_done": len(state["history"])}

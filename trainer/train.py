@@ -54,6 +54,7 @@ class Options:
     views: int = 16  # augmented versions of each picture, made once; an epoch takes one of them
     paste: float = 0.0  # share of views on drawn grounds
     harsh: float = 0.0  # probability of each of the harsher changes of light and camera
+    belt: float = 0.0  # share of views that a belt's camera and the gate might have cut out
     drawn: int = 0  # drawn pictures per class mixed into each epoch
     teacher: str = ""  # .npz of a MobileNetV2, whose features the student learns to predict
     teacher_weight: float = 5.0  # of that loss, beside cross-entropy
@@ -64,7 +65,7 @@ class Options:
 
     def recipe(self) -> Recipe:
         """What the views hang on. The seed of the network is not part of it: repeated runs share their views."""
-        return Recipe(self.views, self.drawn, Augmentation(paste=self.paste, harsh=self.harsh), 0,
+        return Recipe(self.views, self.drawn, Augmentation(paste=self.paste, harsh=self.harsh, belt=self.belt), 0,
                       Path(self.teacher) if self.teacher else None)
 
 
@@ -109,7 +110,7 @@ def train(data: Path, out: Path, options: Options, part: str = "train", stop_aft
     Raises TrainerError.
     """
     split = read_split(data)
-    forebear = ancestor(options.init, split)
+    forebear = ancestor(options.init, split, part)
     device = pick_device(options.device)
     make_deterministic(options, device)
     spec = InputSpec()

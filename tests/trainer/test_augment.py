@@ -1,5 +1,6 @@
 """Augmentation: the same for the same numbers, within its bounds, and MixUp and CutMix as they are defined."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -7,6 +8,7 @@ from edge.frames.drawn import draw_named
 from trainer.augment import Augmentation, augment, mix
 from trainer.cutout import cut_out
 from trainer.grounds import draw_ground
+from trainer.on_belt import moved
 
 NOTHING = Augmentation(1.0, 1.0, 0.0, False, 0.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -31,7 +33,7 @@ def test_with_everything_off_the_picture_stays_as_it_is():
 
 @pytest.mark.parametrize("field, value", [("min_area", 0.4), ("aspect", 2.0), ("rotate_deg", 45.0), ("flip", True),
                                           ("brightness", 0.5), ("contrast", 0.5), ("saturation", 0.9),
-                                          ("temperature", 0.3), ("erase", 1.0), ("harsh", 1.0)])
+                                          ("temperature", 0.3), ("erase", 1.0), ("harsh", 1.0), ("belt", 1.0)])
 def test_each_knob_changes_the_picture(field, value):
     image_bgr = draw_named("cardboard", 3, 224, 224)
     plain = changed(image_bgr, 7, NOTHING)
@@ -69,6 +71,35 @@ def test_a_picture_whose_item_was_not_found_is_laid_down_as_a_sheet():
     shares = [(np.abs(changed(sheet, seed, how, whole).astype(int) - (60, 120, 190)).max(2) < 12).mean()
               for seed in range(12)]
     assert min(shares) < 0.5 and max(shares) > 0.3
+
+
+def test_on_a_belt_the_whole_photograph_is_there_blurred_and_coarse_whichever_way_up():
+    image_bgr = draw_named("metal", 2, 320, 320)
+    corners = ((20, 20, 200), (20, 200, 20), (200, 20, 20), (20, 200, 200))  # clockwise from the top left
+    image_bgr[:70, :70], image_bgr[:70, -70:], image_bgr[-70:, -70:], image_bgr[-70:, :70] = corners
+    how, first, sharp, belts = NOTHING._replace(belt=1.0), [], [], 0
+    for seed in range(48):
+        view = augment(image_bgr, np.random.default_rng(seed), 224, how)
+        plain = view.plain_bgr.astype(int)
+        shares = [(np.abs(plain - colour).max(2) < 40).mean() for colour in corners]
+        assert min(shares) > 0.008, (seed, shares)  # no corner is cut off
+        first.append(int(np.argmin([np.abs(plain[20:40, 20:40] - colour).mean() for colour in corners])))
+        sharp.append(cv2.Laplacian(view.image_bgr, cv2.CV_32F).std() / cv2.Laplacian(view.plain_bgr, cv2.CV_32F).std())
+        belts += max(shares) < 0.035  # of a photograph that fills the view a corner has 4.8 %
+    assert set(first) == {0, 1, 2, 3}
+    assert np.median(sharp) < 0.7 and np.std(sharp) > 0.05
+    assert 4 <= belts <= 24  # cut square, with the belt around it
+
+
+def test_what_moves_is_smeared_along_its_way_alone():
+    spot = np.zeros((65, 65, 3), np.uint8)
+    spot[32, 32] = 250
+    for angle_rad, axis in ((0.0, 0), (np.pi / 2, 1)):
+        smeared = moved(spot, 9.0, angle_rad)[..., 0].astype(int)
+        along, across = smeared.sum(axis), smeared.sum(1 - axis)
+        assert (along > 0).sum() in (9, 10, 11) and (across > 0).sum() == 1
+        assert abs(smeared.sum() - 250) < 15
+    assert np.array_equal(moved(spot, 0.0, 1.0), spot)
 
 
 def test_the_ground_shows_through_glass_alone():

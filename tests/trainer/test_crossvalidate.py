@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from trainer._report_provenance import folding
 from trainer.crossvalidate import crossvalidate, lines, score
 from trainer.errors import TrainerError
 from trainer.metrics import softmax
@@ -52,6 +53,18 @@ def test_what_is_finished_is_not_done_again(drawn_data, done):
     assert stamps == {p: p.stat().st_mtime_ns for p in done[0].glob("fold-*/*")}
     with pytest.raises(TrainerError, match="other options"):
         crossvalidate(drawn_data[0], done[0], QUICK, folds=2, grouped=False)
+
+
+def test_folds_go_on_from_their_own_checkpoints(drawn_data, done, tmp_path):
+    options = Options(**{**QUICK.__dict__, "init": str(done[0]), "lr": 0.0})
+    crossvalidate(drawn_data[0], tmp_path / "more", options, folds=2)
+    for fold in ("fold-0", "fold-1"):
+        before, after = (torch.load(out / fold / "best.pt", weights_only=True) for out in (done[0], tmp_path / "more"))
+        assert torch.equal(after["model"]["net.fc.weight"], before["model"]["net.fc.weight"])  # with no learning rate
+        assert after["started_from"]["part"] == before["part"] == after["part"]
+    first, second = folding(OutOfFold.load(tmp_path / "more" / "oof.npz").about, "runs/more", [])
+    assert "--init none" in first and first.endswith("--folds 2 --out runs/more-step-1")
+    assert "--init runs/more-step-1" in second and "--lr 0.0" in second and second.endswith("--out runs/more")
 
 
 def test_scores_calibrate_each_fold_by_the_others():

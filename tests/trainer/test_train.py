@@ -115,6 +115,16 @@ def test_a_run_may_start_from_an_earlier_one_of_the_same_split(drawn_data, unbro
         train(tmp_path / "other", tmp_path / "run", options)
 
 
+def test_a_run_does_not_start_from_one_that_has_seen_what_it_holds_back(drawn_data, unbroken, tmp_path):
+    options = Options(**{**QUICK.__dict__, "epochs": 1, "init": str(unbroken / "best.pt")})
+    with pytest.raises(TrainerError, match="part train of the data, so it has seen .* that --part fold:0/2 holds"):
+        train(drawn_data[0], tmp_path / "fold", options, "fold:0/2")
+    train(drawn_data[0], tmp_path / "all", options, "all")  # holds nothing back
+    whole = Options(**{**QUICK.__dict__, "epochs": 1, "init": str(tmp_path / "all" / "best.pt")})
+    with pytest.raises(TrainerError, match="part all of the data"):
+        train(drawn_data[0], tmp_path / "train", whole)
+
+
 PARTS = [("train", 48, 6, True), ("all", 54, 0, False), ("fold:1/3", 36, 18, False), ("random:0/2", 27, 27, False)]
 
 

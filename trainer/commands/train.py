@@ -38,6 +38,8 @@ def add_options(p) -> None:
     p.add_argument("--views", type=positive, default=16, help="augmented versions of each picture, made once")
     p.add_argument("--paste", type=float, default=0.0, help="share of views in which the item lies on a drawn ground")
     p.add_argument("--harsh", type=float, default=0.0, help="probability of strong light and camera changes")
+    p.add_argument("--belt", type=float, default=0.0, help="share of views that show the photograph as a camera above "
+                   "a moving belt would: blurred, coarse, cut out not quite right")
     p.add_argument("--drawn", type=int, default=0, metavar="N", help="mix N drawn pictures of each class in")
     p.add_argument("--teacher", default="", metavar="FILE", help=".npz of a MobileNetV2 to learn features from")
     p.add_argument("--teacher-weight", type=float, default=5.0, help="of that loss beside cross-entropy")

@@ -334,3 +334,11 @@ def test_the_readme_s_figures_are_the_bundle_s_and_the_report_s():
     accepted, right = re.search(r"of (\d+) that it accepted of other photographs, (\d+) were right", said).groups()
     report = read("docs/performance/performance_report.md")
     assert re.search(r"^\| fp16 +\| +85 \|.*\| +{} \| +{} \|".format(accepted, right), report, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["belt", "ejection"])
+def test_what_the_belt_showed_was_shown_with_the_bundle_that_ships(page):
+    with open(os.path.join(REPOSITORY, "models", "trashnet-resnet18", "manifest.json"), encoding="utf-8") as file:
+        manifest = json.load(file)
+    assert "with {name} {version},".format(**manifest) in read("docs/performance/{}.md".format(page)), (
+        "measure again: the command stands in the page")

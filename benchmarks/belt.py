@@ -231,6 +231,8 @@ def judge(truth: Sequence[TrueItem], records: Sequence[Judged], speed: float,
             late_ms.append(((nearest.line_mono_s or 0.0) - group[0].line_mono_s) * 1000)
             false_clusters += nearest.review_reason == "cluster"
             singles.append((group[0], nearest))
+    beside_files = [(item.source, record.class_name == item.class_name, as_files[item.source] == item.class_name)
+                    for item, record in singles if item.source in as_files]
     wrong = missed + doubled + len(left) + touching_wrong
     classes = sorted({item.class_name for item in truth})
     figures: Dict[str, Any] = {
@@ -239,11 +241,7 @@ def judge(truth: Sequence[TrueItem], records: Sequence[Judged], speed: float,
         "miscounted": wrong / max(1, len(truth)), "singles_taken_for_clusters": false_clusters,
         "line_error_ms": percentiles([abs(value) for value in late_ms]),
         "accuracy": share(record.class_name == item.class_name for item, record in singles),
-        "accuracy_as_files": share(as_files[item.source] == item.class_name for item, _ in singles
-                                   if item.source in as_files) if as_files else None,
-        "gap_points": gap([(item.source, record.class_name == item.class_name,
-                            as_files[item.source] == item.class_name) for item, record in singles
-                           if item.source in as_files]),
+        "accuracy_as_files": share(as_file for _, _, as_file in beside_files), "gap_points": gap(beside_files),
         "accepted": len(accepted), "wrong_bin": sum(true != called for true, called in accepted),
         "per_bin": {name: {"purity": share(true == name for true, called in accepted if called == name),
                            "recovery": sum(true == called == name for true, called in accepted)

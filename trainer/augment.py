@@ -48,7 +48,7 @@ def augment(image_bgr: np.ndarray, rng: np.random.Generator, size_px: int, how: 
     cutout: board and mask as of cutout.cached_cutouts, needed for pasting. see_through: of glass or plastic, through
     which the ground may show.
     """
-    if how.belt and rng.random() < how.belt:
+    if how.belt and rng.random() < how.belt:  # draws nothing where it is off: the other views stay what they were
         plain, out = on_belt(image_bgr, rng, size_px)
         return View(cv2.transform(out, _colour(rng, float(out.mean()), how)), plain)
     if cutout is not None and rng.random() < how.paste:

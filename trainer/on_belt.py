@@ -37,17 +37,17 @@ def on_belt(image_bgr: np.ndarray, rng: np.random.Generator, size_px: int) -> tu
 def _cut(shape: tuple, rng: np.random.Generator, size_px: int) -> np.ndarray:
     """The 2 x 3 matrix, source -> view, of a photograph that the gate cut out nearly right, this way up or that."""
     height, width = shape[:2]
-    quarters = int(rng.integers(4)) * np.pi / 2
+    angle = int(rng.integers(4)) * np.pi / 2
     if rng.random() < SQUARE:
-        angle, longest = rng.uniform(-np.pi / 8, np.pi / 8), size_px / rng.uniform(1.0, 1.3)
+        angle += rng.uniform(-np.pi / 8, np.pi / 8)
+        longest = size_px / rng.uniform(1.0, 1.3)
         sides, loose = np.array([longest, longest / PHOTOGRAPH]), 0.06
     else:
-        angle = np.deg2rad(rng.normal(0, 1.5))
+        angle += np.deg2rad(rng.normal(0, 1.5))
         sides, loose = size_px / rng.uniform(0.92, 1.04, 2), 0.03
     flip = rng.choice([-1.0, 1.0])
-    turn = np.array([[np.cos(quarters + angle), -np.sin(quarters + angle)],
-                     [np.sin(quarters + angle), np.cos(quarters + angle)]])
-    linear = turn @ np.diag([flip * sides[0] / width, sides[1] / height])
+    cos, sin = np.cos(angle), np.sin(angle)
+    linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([flip * sides[0] / width, sides[1] / height])
     centre = size_px * (0.5 + rng.uniform(-loose, loose, 2))
     return np.column_stack([linear, centre - linear @ np.array([width / 2, height / 2])])
 

@@ -235,8 +235,9 @@ def ancestor(init: str, split: dict, part: str) -> dict | None:
     if state["split_hash"] != split["hash"]:
         raise TrainerError(f"--init {init}: was trained on split {state['split_hash'][:12]}, the data are "
                            f"{split['hash'][:12]}; its test pictures may have been trained on")
-    if part not in ("all", state["part"]):
-        raise TrainerError(f"--init {init}: was trained on part {state['part']} of the data, so it has seen pictures "
+    seen = state.get("part", "train")  # the first checkpoints did not say: they knew no other part
+    if part not in ("all", seen):
+        raise TrainerError(f"--init {init}: was trained on part {seen} of the data, so it has seen pictures "
                            f"that --part {part} holds back; start from a checkpoint of --part {part}")
     return {key: state[key] for key in ("options", "part", "init_sha256", "started_from") if key in state} | {
         "epochs_done": len(state["history"])}

@@ -128,7 +128,7 @@ class Bed:
         """A command in the bed: (exit code, stdout, stderr)."""
         enter = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "--", "env", "-i",
                  "PATH=" + PATH]
-        done = subprocess.run(enter + [str(one) for one in command], stdin=subprocess.DEVNULL,  # noqa: UP022
+        done = subprocess.run(enter + [str(one) for one in command], stdin=subprocess.DEVNULL,  # noqa: UP022  # 3.6 has no capture_output
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=timeout)
         out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
         if check and done.returncode:

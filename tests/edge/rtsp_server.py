@@ -12,7 +12,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402  # after their versions are chosen
-from stream_server import belt_frames  # noqa: E402
+from stream_server import belt_frames  # noqa: E402  # after its folder is on the path
 
 LAUNCH = ("( appsrc name=belt is-live=true do-timestamp=true format=time caps=video/x-raw,format=BGR,width={width},"
           "height={height},framerate={fps:.0f}/1 ! videoconvert ! x264enc tune=zerolatency speed-preset=ultrafast "

@@ -32,7 +32,7 @@ class Doubles:
 
     def run(self, *arguments, **environment):
         """`python3 -m …` with the doubles: its exit code, standard output and standard error."""
-        done = subprocess.run([sys.executable, "-m"] + [str(argument) for argument in arguments], cwd=ROOT,  # noqa: UP022
+        done = subprocess.run([sys.executable, "-m"] + [str(argument) for argument in arguments], cwd=ROOT,  # noqa: UP022  # 3.6 has no capture_output
                               env=self.environment(**environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               check=False)
         return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")

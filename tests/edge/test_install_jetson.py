@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(ROOT, "scripts"))
 if os.name != "posix":
     pytest.skip("for Linux", allow_module_level=True)
 from appliance import jetson  # noqa: E402  # after its folder is on the path
-from appliance.machine import Machine, StepError  # noqa: E402
+from appliance.machine import Machine, StepError  # noqa: E402  # after its folder is on the path
 
 FSTAB = "/dev/root / ext4 defaults 0 1\n"
 MODES = "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=5W >\n< PM_CONFIG DEFAULT=0 >\n"

@@ -70,7 +70,7 @@ def test_days_that_the_clock_jumps_change_neither_order_nor_durations(tmp_path):
 def test_a_short_soak_is_flat(tmp_path):
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("needs /proc")
-    done = subprocess.run([sys.executable, "-m", "benchmarks", "soak", "--items", "20000", "--keep-rows-mb",  # noqa: UP022
+    done = subprocess.run([sys.executable, "-m", "benchmarks", "soak", "--items", "20000", "--keep-rows-mb",  # noqa: UP022  # 3.6 has no capture_output
                            "8"],
                           cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     out = done.stdout.decode()

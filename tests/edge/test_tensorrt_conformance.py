@@ -164,7 +164,7 @@ def recorded(generation, make_bundle, folder, monkeypatch):
                            **dict({"PYCUDA_DOUBLE_DEVICE": "Xavier/7.2/1"}, **environment))
     built = build("--precision", "fp16", "int8", "--opt-level", "2", "--timing-cache", str(folder / "cache"))
     assert built[0] == 0, built
-    used = subprocess.run([sys.executable, "-c", CLASSIFY, bundle, os.path.join(state, "engines")],  # noqa: UP022
+    used = subprocess.run([sys.executable, "-c", CLASSIFY, bundle, os.path.join(state, "engines")],  # noqa: UP022  # 3.6 has no capture_output
                           env=doubles.environment(PYCUDA_DOUBLE_DEVICE="Xavier/7.2/1"), cwd=tensorrt_doubles.ROOT,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     assert used.returncode == 0, used.stdout.decode("utf-8")

@@ -73,7 +73,7 @@ def analyze(*arguments):
     """systemd-analyze's exit code and words; skips where there is none that can do this."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here")
-    done = subprocess.run(["systemd-analyze"] + list(arguments), stdout=subprocess.PIPE,  # noqa: UP022
+    done = subprocess.run(["systemd-analyze"] + list(arguments), stdout=subprocess.PIPE,  # noqa: UP022  # 3.6 has no capture_output
                           stderr=subprocess.PIPE, check=False)
     error = done.stderr.decode("utf-8", "replace")
     if "unrecognized option" in error:

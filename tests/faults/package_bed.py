@@ -9,8 +9,8 @@ for _folder in ("tests/beds", "scripts"):
     sys.path.insert(0, os.path.join(ROOT, _folder))
 
 from appliance import package, wheels  # noqa: E402  # after their folders are on the path
-from nspawn import CACHE, Bed, NoBedError, root_file_system  # noqa: E402
-from table import write_row  # noqa: E402
+from nspawn import CACHE, Bed, NoBedError, root_file_system  # noqa: E402  # after its folder is on the path
+from table import write_row  # noqa: E402  # after its folder is on the path
 
 __all__ = ["BED_PYTHON", "CACHE", "CONFFILE", "NEW", "OLD", "ROOT", "STATE", "PackageBed", "package", "write_row"]
 

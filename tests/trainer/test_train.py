@@ -17,7 +17,7 @@ from edge.preprocess import InputSpec, Preprocessor
 from trainer.errors import TrainerError
 from trainer.model import Sorter, initialise
 from trainer.regrow import Maps, trunk
-from trainer.run import Run, pick_device
+from trainer.run import Run, ancestor, pick_device
 from trainer.train import Options, select, train
 from trainer.views import Pool, Views
 
@@ -119,6 +119,12 @@ def test_a_run_does_not_start_from_one_that_has_seen_what_it_holds_back(drawn_da
     options = Options(**{**QUICK.__dict__, "epochs": 1, "init": str(unbroken / "best.pt")})
     with pytest.raises(TrainerError, match="part train of the data, so it has seen .* that --part fold:0/2 holds"):
         train(drawn_data[0], tmp_path / "fold", options, "fold:0/2")
+    state = torch.load(unbroken / "best.pt", weights_only=True)
+    del state["part"]  # as the first checkpoints were
+    torch.save(state, tmp_path / "old.pt")
+    with pytest.raises(TrainerError, match="part train of the data"):
+        ancestor(str(tmp_path / "old.pt"), drawn_data[1], "fold:0/2")
+    assert ancestor(str(tmp_path / "old.pt"), drawn_data[1], "train")["epochs_done"] == len(state["history"])
     train(drawn_data[0], tmp_path / "all", options, "all")  # holds nothing back
     whole = Options(**{**QUICK.__dict__, "epochs": 1, "init": str(tmp_path / "all" / "best.pt")})
     with pytest.raises(TrainerError, match="part all of the data"):

@@ -30,7 +30,8 @@ def add_options(p) -> None:
     p.add_argument("--weight-decay", type=float, default=0.02)
     p.add_argument("--label-smoothing", type=float, default=0.1)
     p.add_argument("--mix", type=float, default=0.7, help="share of batches mixed by MixUp or CutMix")
-    p.add_argument("--init", default="imagenet", help="imagenet, none, or a .pt, .pth or .npz file")
+    p.add_argument("--init", default="imagenet", help="imagenet, none, or a .pt, .pth or .npz file; for "
+                   "crossvalidate also the folder of an earlier one, whose folds go on")
     p.add_argument("--freeze", type=int, choices=range(6), default=0,
                    help="0 nothing, 1 the stem, 2 to 5 also layer1 to layer4")
     p.add_argument("--regrow", type=int, default=0, metavar="EPOCHS",

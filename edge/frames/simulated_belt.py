@@ -337,6 +337,11 @@ class SimulatedBelt:
         return {"line": self.options.line, "direction": self.options.direction,
                 "pixels_per_metre": self.camera.view.pixels_per_metre}
 
+    @property
+    def exposure_ms(self) -> float:
+        """How long the shutter is open, which other cameras are told by [source] exposure_ms."""
+        return self.options.exposure
+
     def _note(self, item: TrueItem) -> None:
         if self._truth is not None:
             self._truth.write(json.dumps(item._asdict()) + "\n")

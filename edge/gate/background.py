@@ -43,6 +43,10 @@ class Background:
         self.gain = np.ones(3)  # of the light, by colour, against what was learned
         self.relearned = 0
 
+    def belt(self) -> np.ndarray:
+        """(h, w, 3) uint8 BGR: the empty belt as it looks in the light of the last frame."""
+        return np.clip(self._mean * self.gain, 0, 255).astype(np.uint8)
+
     def offer(self, image: np.ndarray, time_s: float, stuck_s: float,
               moves: Optional[bool] = None) -> Optional[np.ndarray]:
         """image: (h, w, 3) uint8 BGR. Returns (h, w) uint8, 255 where something lies; None while the belt is learned.

@@ -26,9 +26,11 @@ STUCK_S = 4.0
 class BeltGate(Gate):
     """Watches one belt. The first frame says how large its memory must be; all of it is made then."""
 
-    def __init__(self, settings: settings_module.Gate, region: Tuple[int, int, int, int] = (0, 0, 0, 0)):
-        """region: x, y, width and height of the belt in pixels of the frame; zeros: all of it."""
-        self.settings, self.region = settings, region
+    def __init__(self, settings: settings_module.Gate, region: Tuple[int, int, int, int] = (0, 0, 0, 0),
+                 exposure_s: float = 0.0):
+        """region: x, y, width and height of the belt in pixels of the frame; zeros: all of it. exposure_s: how long the
+        shutter is open; 0: not known."""
+        self.settings, self.region, self._exposure_s = settings, region, exposure_s
         self._relearned = self._unseen = 0
         self._said_too_seldom = False
         self.mask: Optional[np.ndarray] = None  # of the last frame, for those who want to see it
@@ -142,4 +144,7 @@ class BeltGate(Gate):
         speed = self.speed_mps  # before it is known, this thing's own is the best there is
         if not speed and self.settings.pixels_per_metre:
             speed = crossing.speed * self.scale / self.settings.pixels_per_metre
-        return Item(frame, self._views.take(crossing.track), crossing.line_s, speed, several)
+        smear_px = crossing.speed * self.scale * self._exposure_s
+        views = self._views.take(crossing.track, self.background.belt(), smear_px,
+                                 self.settings.direction in ("up", "down"))
+        return Item(frame, views, crossing.line_s, speed, several)

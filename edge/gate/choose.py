@@ -57,4 +57,5 @@ def open_gate(settings: Settings, frames: Iterable[Frame]) -> Gate:
     if mode == "trigger":
         return TriggerGate(settings.gate.trigger_delay_ms / 1000, settings.source.region, settings.gate.belt_speed_mps)
     geometry: Any = getattr(frames, "geometry", {})  # a simulated belt knows it
-    return BeltGate(settings.gate._replace(**geometry), settings.source.region)
+    exposure_ms = getattr(frames, "exposure_ms", settings.source.exposure_ms)
+    return BeltGate(settings.gate._replace(**geometry), settings.source.region, exposure_ms / 1000)

@@ -151,14 +151,14 @@ def test_what_cannot_be_counted_is_said(caplog, word, frames, part):
     assert caplog.text.count(part) >= 1 and len(caplog.records) <= 3
 
 
-@pytest.mark.parametrize("word, length, step, gap, views", [
-    ("short", 40, 97, 203, 3), ("half the view", 160, 97, 203, 2), ("once whole", 100, 210, 303, 1),
-    ("often not beyond the line", 60, 173, 171, 2)])
-def test_of_known_speed_a_thing_is_handed_on_once_however_seldom_it_was_whole(caplog, word, length, step, gap, views):
+@pytest.mark.parametrize("word, length, step, gap", [
+    ("short", 40, 97, 203), ("half the view", 160, 97, 203), ("once whole", 100, 210, 303),
+    ("often not beyond the line", 60, 173, 171)])
+def test_of_known_speed_a_thing_is_handed_on_once_however_seldom_it_was_whole(caplog, word, length, step, gap):
     gate = BeltGate(Gate(direction="right", min_area_px=200, belt_speed_mps=1.0, pixels_per_metre=5.0 * step))
     items = [item for frame in strip(length, step, gap=gap, things=12, fps=5.0) for item in gate.offer(frame)]
     assert len(items) == 12 and not caplog.records
-    assert all(1 <= len(item.views) <= views for item in items)
+    assert all(len(item.views) == 3 for item in items)  # one frame is enough for views that are turned each way
     for thing, item in enumerate(items):  # its middle is at 160 when its front is at 160 + length / 2
         line_s = (80 + (thing * (length + gap) + 160 + length / 2) / step) / 5.0
         assert abs(item.line_mono_s - line_s) * 5.0 * step < 4

@@ -26,7 +26,7 @@ class Source(NamedTuple):
     fps: float = 30.0
     region: Tuple[int, int, int, int] = (0, 0, 0, 0)  # x, y, w, h in pixels of the belt; zeros: the whole picture
     rotate_deg: int = 0  # 90, 180 or 270, clockwise, before anything else
-    exposure_ms: float = 0.0  # 0: the camera's own
+    exposure_ms: float = 0.0  # 0: the camera's own, not known; else what smears on a moving belt is undone by it
     white_balance_k: int = 0  # 0: the camera's own
     stall_s: float = 5.0  # without a frame for so long a camera is opened anew
     reopen_backoff_s: Tuple[float, float] = (0.5, 30.0)  # the first pause, and the longest

@@ -8,8 +8,9 @@ import numpy as np
 
 MOST_PX = 511  # a side of a sight; larger things are shrunk into it
 ALIGN_PX = 192  # frames are laid over one another at this size; a tenth of its pixels is told apart
-FAR = 0.08  # of a side: what would have to be moved by more is not the same
-ALIKE, ALIKE_LEVELS = 0.2, 6.0  # two frames of a thing differ by less than this share of its contrast, and by noise
+FAR = 0.08  # of a side: the mask is not as wrong as that
+LOOK_PX = 32  # of its middle: so coarse that noise is averaged out
+ALIKE, ALIKE_LEVELS = 0.2, 4.0  # two frames of a thing differ by less than this share of its contrast, and these levels
 
 Rectangle = Tuple[Tuple[float, float], Tuple[float, float], float]  # as cv2.minAreaRect: middle, sides, degrees
 
@@ -86,15 +87,11 @@ class Stacker:
         self._shrink(sight.picture, self._before)
         self._shrink(new, self._after)
         (right, down), _ = cv2.phaseCorrelate(self._before, self._after, self._window)
-        if not (abs(right) < FAR * ALIGN_PX and abs(down) < FAR * ALIGN_PX):  # nor where it is no number
-            return False
-        step = sight.side / ALIGN_PX / sight.shrink
-        x, y = x + right * step, y + down * step
-        self._cut(sight, image, x, y, new)
-        inner = slice(sight.side // 4, sight.side - sight.side // 4)
-        seen, shown = sight.picture[inner, inner], new[inner, inner]
-        contrast = float(np.mean(cv2.meanStdDev(seen)[1]))
-        if cv2.norm(seen, shown, cv2.NORM_L1) / seen.size > ALIKE_LEVELS + ALIKE * contrast:
+        if abs(right) < FAR * ALIGN_PX and abs(down) < FAR * ALIGN_PX:  # else it is of noise: a plain sheet's, say
+            step = sight.side / ALIGN_PX / sight.shrink
+            x, y = x + right * step, y + down * step
+            self._cut(sight, image, x, y, new)
+        if not _alike(sight.picture, new):
             return False
         share = 1 / (sight.frames + 1)
         cv2.addWeighted(sight.picture, 1 - share, new, share, 0, dst=sight.picture)
@@ -112,3 +109,12 @@ class Stacker:
         cv2.resize(grey, (ALIGN_PX, ALIGN_PX), dst=self._small,
                    interpolation=cv2.INTER_AREA if picture.shape[0] > ALIGN_PX else cv2.INTER_LINEAR)
         np.copyto(out, self._small)
+
+
+def _alike(seen: np.ndarray, shown: np.ndarray) -> bool:
+    """Whether two pictures of a side show the same in their middle, but for noise."""
+    inner = slice(seen.shape[0] // 4, seen.shape[0] - seen.shape[0] // 4)
+    seen, shown = (cv2.resize(picture[inner, inner], (LOOK_PX, LOOK_PX), interpolation=cv2.INTER_AREA)
+                   for picture in (seen, shown))
+    contrast = float(np.mean(cv2.meanStdDev(seen)[1]))
+    return cv2.norm(seen, shown, cv2.NORM_L1) / seen.size < ALIKE_LEVELS + ALIKE * contrast

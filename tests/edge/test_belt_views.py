@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.frames.simulated_belt import SimulatedBelt
-from edge.gate import open_gate, smear
+from edge.frames.base import Frame
+from edge.frames.simulated_belt import Options, SimulatedBelt, SimulatedCamera
+from edge.gate import open_gate, smear, views
+from edge.gate.belt import BeltGate
 from edge.gate.sides import settle
 from edge.gate.sights import ALIGN_PX, MOST_PX, Cut, Sight, Stacker
 from edge.gate.smear import unsmeared
@@ -193,3 +195,61 @@ def test_a_gate_knows_how_long_the_shutter_is_open_from_the_settings_or_from_a_s
     assert open_gate(Settings(), Camera())._exposure_s == 0.0
     belt = SimulatedBelt("sim:?exposure=3", threading.Event())
     assert open_gate(settings._replace(source=Source(uri="sim:")), belt)._exposure_s == pytest.approx(0.003)
+
+
+def views_of(folder, options, exposure_s=0.0):
+    """Runs a simulated belt; the first view of each picture, float."""
+    truth, seen, stop = [], {}, threading.Event()
+    camera = SimulatedCamera(folder, options, on_item=truth.append)
+    gate = BeltGate(Gate(direction=options.direction, pixels_per_metre=camera.view.pixels_per_metre),
+                    exposure_s=exposure_s)
+    while True:
+        taken = camera.read(stop)
+        if taken is None:
+            assert len(seen) == options.items
+            return seen
+        for item in gate.offer(Frame("", "", taken[1], None, taken[0], 0.0, 0.0)):
+            true = min(truth, key=lambda one, at=item.line_mono_s: abs(one.line_mono_s - at))
+            seen[true.source] = item.views[0][8:-8, 8:-8].astype(float)
+
+
+@pytest.fixture(scope="module")
+def prints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prints")
+    (folder / "paper").mkdir()
+    for number in range(6):
+        cv2.imwrite(str(folder / "paper" / "{}.png".format(number)), print_of(96, 128, seed=number, soft_px=0.6))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def sheets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sheets")
+    (folder / "paper").mkdir()
+    for number in range(6):
+        cv2.imwrite(str(folder / "paper" / "{}.png".format(number)), np.full((96, 128, 3), 120 + 20 * number, np.uint8))
+    return str(folder)
+
+
+SEEN = Options(width=640, height=360, seed=4, items=6, speed=0.6, drift=0.0, shake=0.0, turn=0.0, noise=0.0,
+               exposure=0.0, pace="fast")
+
+
+@pytest.mark.long
+def test_views_have_less_noise_than_the_frames_that_they_are_of(sheets, monkeypatch):
+    noisy = SEEN._replace(noise=0.03)
+    many = views_of(sheets, noisy)
+    monkeypatch.setattr(views, "APART", 10.0)  # of the view: looked at once
+    one = views_of(sheets, noisy)
+    assert max(many[name].std() / one[name].std() for name in one) < 0.6
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("direction, width, height", [("right", 640, 360), ("down", 360, 640)])
+def test_views_are_sharper_where_the_exposure_is_known(prints, direction, width, height):
+    smeared = SEEN._replace(exposure=10.0, direction=direction, width=width, height=height)  # 4.8 pixels
+    known, unknown = views_of(prints, smeared, 0.010), views_of(prints, smeared)
+    for name in known:  # its longer side lies along the belt, and stands in the view
+        along, across = (np.abs(np.diff(known[name], axis=axis)).mean()
+                         / np.abs(np.diff(unknown[name], axis=axis)).mean() for axis in (0, 1))
+        assert along > 1.15 and along > across + 0.05, (along, across)

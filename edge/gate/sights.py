@@ -82,7 +82,8 @@ class Stacker:
         The move is found by phase correlation (Kuglin and Hines 1975).
         """
         new = self._new[:sight.picture.size].reshape(sight.picture.shape)
-        x, y = sight.x + rectangle[0][0] - sight.first[0][0], sight.y + rectangle[0][1] - sight.first[0][1]
+        x = float(round(sight.x + rectangle[0][0] - sight.first[0][0]))
+        y = float(round(sight.y + rectangle[0][1] - sight.first[0][1]))
         self._cut(sight, image, x, y, new)
         self._shrink(sight.picture, self._before)
         self._shrink(new, self._after)
@@ -100,8 +101,10 @@ class Stacker:
         return True
 
     def _cut(self, sight: Sight, image: np.ndarray, x: float, y: float, out: np.ndarray) -> None:
+        copies = sight.shrink == 1 and x == round(x) and y == round(y)  # whole pixels need no weighing
         cv2.warpAffine(image, sight.to_frame(x, y), (sight.side, sight.side), dst=out,
-                       flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+                       flags=(cv2.INTER_NEAREST if copies else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP,
+                       borderMode=cv2.BORDER_REPLICATE)
 
     def _shrink(self, picture: np.ndarray, out: np.ndarray) -> None:
         grey = self._grey[:picture.shape[0] * picture.shape[1]].reshape(picture.shape[:2])

@@ -21,7 +21,8 @@ from edge.gate.belt import BeltGate
 from edge.settings import Gate
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FEWER, MORE, RATE = 45, 85, 10.0  # frames; the difference of two counts is free of start-up and of learning the belt
+RATE = 30.0  # frames a second: at fewer, things have moved on enough to be looked at in more of them
+FEWER, MORE = 110, 170  # frames; the difference of two counts is free of start-up and of learning the belt
 # As wide as a Nano's vectors are, 128 bits; wider ones would flatter it
 NARROW = {"OPENCV_CPU_DISABLE": "AVX512_SKX,AVX2,FMA3,FP16,AVX", "OPENBLAS_NUM_THREADS": "1",
           "NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL "

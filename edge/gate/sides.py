@@ -32,8 +32,9 @@ def settle(sight: Sight, cut: Cut, belt: np.ndarray, to_belt: np.ndarray, slack_
                            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
     apart = cv2.absdiff(shown, under).max(axis=2)
     depth = 2 * margin + int(REACH * max(cut.width, cut.height))
-    left, right = (_begins(strip[margin:-margin, :depth], margin) for strip in (apart, apart[:, ::-1]))
-    top, bottom = (_begins(strip[margin:-margin, :depth], margin) for strip in (apart.T, apart[::-1].T))
+    across, along = min(depth, width // 2), min(depth, height // 2)  # two sides of a thin thing do not meet
+    left, right = (_begins(strip[margin:-margin, :across], margin) for strip in (apart, apart[:, ::-1]))
+    top, bottom = (_begins(strip[margin:-margin, :along], margin) for strip in (apart.T, apart[::-1].T))
     x, y = matrix[:, :2].dot([(left - right) / 2, (top - bottom) / 2]) / sight.shrink
     settled = cut._replace(x=cut.x + x, y=cut.y + y, width=width - left - right, height=height - top - bottom)
     return settled, _is_box(apart[top:height - bottom, left:width - right])

@@ -23,7 +23,7 @@ class Sight:
         frame; filled: see Blob."""
         (x, y), _, _ = rectangle
         self.shrink = min(1.0, MOST_PX / side)
-        self.side = int(side * self.shrink) // 2 * 2 + 1 if self.shrink == 1 else MOST_PX
+        self.side = min(MOST_PX, int(side) // 2 * 2 + 1)
         self.x, self.y = float(round(x)), float(round(y))  # of its middle: whole pixels are copied as they are
         self.buffer, self.frames = buffer, 0
         self.first, self.rectangle, self.filled = rectangle, rectangle, filled

@@ -51,7 +51,7 @@ class Views:
         for track in tracks:
             point = track.points[-1]
             if point.time_s != time_s or not point.whole or (track.handed_on and track.number in self._kept):
-                continue  # what crosses in the first frame that shows it whole has this one view
+                continue  # what crosses in the first frame that shows it whole is looked at this once
             if track.number in self._kept and abs(point.middle - self._seen_at[track.number]) < self._apart:
                 continue
             self._seen_at[track.number] = point.middle

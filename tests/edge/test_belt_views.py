@@ -253,3 +253,15 @@ def test_views_are_sharper_where_the_exposure_is_known(prints, direction, width,
         along, across = (np.abs(np.diff(known[name], axis=axis)).mean()
                          / np.abs(np.diff(unknown[name], axis=axis)).mean() for axis in (0, 1))
         assert along > 1.15 and along > across + 0.05, (along, across)
+
+
+@pytest.mark.parametrize("height, width", [(200, 4), (3, 60), (5, 5), (180, 24)])
+def test_the_sides_of_thin_and_tiny_things_do_not_meet(height, width):
+    thing = np.full((height, width, 3), 200, np.uint8)
+    sight, _ = sight_of(thing, side=240.0)
+    belt = np.empty((120, 160, 3), np.uint8)
+    belt[:] = BELT
+    cut = Cut(200.0, 240.0, float(width), float(height), 0.0)
+    found, _ = settle(sight, cut, belt, np.array([[0.25, 0, -0.375], [0, 0.25, -0.375]]), 2.0)
+    assert found.width >= 1 and found.height >= 1
+    assert (found.width, found.height) == pytest.approx((width, height), abs=4)
